@@ -1,0 +1,3 @@
+// Package ledger is the append-only, tamper-evident record of every verdict,
+// consent event and case move of this node (design D15).
+package ledger

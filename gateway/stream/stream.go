@@ -1,0 +1,169 @@
+// Package stream names what a company sends: controllers, their mail streams
+// and the ladder of modes. It holds values only; matching a message to a
+// stream is the gateway's.
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+)
+
+// Kind says by which rules a stream is judged (design D1).
+type Kind string
+
+const (
+	Marketing     Kind = "marketing"     // needs consent and unsubscribe (ePrivacy Art. 13)
+	Transactional Kind = "transactional" // contract, security, legal notice, delivery
+	Service       Kind = "service"       // confirmations, bounces, answers to requests: pass a suppression (CON-18)
+	Personal      Kind = "personal"      // a person's ordinary mail
+)
+
+// Mode is a step of the ladder from watching to refusing (design D2).
+type Mode string
+
+const (
+	Observe  Mode = "observe"
+	Annotate Mode = "annotate"
+	Enforce  Mode = "enforce"
+)
+
+// Controller is the company that decides why a person is mailed (GDPR Art. 4(7)).
+type Controller struct {
+	ID         string   // short and stable: it goes into subject ids
+	Name       string   // as persons know it
+	Postal     string   // one line, for foot texts (UWG, CAN-SPAM)
+	Contact    string   // mail address of the privacy contact
+	PrivacyURL string   // the notice (GDPR Art. 13)
+	Authority  string   // supervisory authority to complain to (Art. 77)
+	Country    string   // ISO 3166 code of the seat: calendar and regime
+	Language   string   // BCP 47, fallback for pages and replies
+	TimeZone   string   // IANA name, for receipt dates (Reg. 1182/71)
+	Domains    []string // its own mail domains, lower-case A-labels
+}
+
+// Stream is one flow of mail with one purpose (design D1).
+type Stream struct {
+	Name        string
+	Number      uint16 // permanent, never used again: tokens carry it
+	Kind        Kind
+	Controller  string // Controller.ID
+	Purpose     string // what consent is given for; "" unless marketing
+	ListID      string // RFC 2919 identifier without brackets
+	Title       string // as persons know it, for pages
+	FromDomains []string
+	Sign        string // "", "dkim" or "smarthost"
+	Mode        Mode
+	Mixed       string        // "dsn" or "refuse" (design D3)
+	Bounce      string        // "keep" or "verp" (design D19)
+	Unsubscribe string        // what to do with the client's own List-Unsubscribe: "replace" or "keep"
+	Signed      string        // a signature already there: "resign" or "refuse"
+	StoreDown   string        // transactional with the store away: "pass" or "defer" (design D4)
+	FeedbackID  string        // a:b:c:SenderId, or ""
+	Advisory    string        // undeclared marketing seen in this stream: "count", "header" or "refuse"
+	Language    string        // BCP 47, of its unsubscribe pages; "" asks the browser
+	Expire      time.Duration // gives up after this; 0: five days
+	Retired     bool          // takes no mail; its tokens still work
+}
+
+// Set is the immutable table of controllers and streams.
+type Set struct {
+	controllers map[string]Controller
+	byName      map[string]Stream
+	byNumber    map[uint16]Stream
+	byListID    map[string]Stream
+}
+
+// NewSet checks and indexes. All faults are reported at once, joined.
+func NewSet(controllers []Controller, streams []Stream) (*Set, error) {
+	s := &Set{map[string]Controller{}, map[string]Stream{}, map[uint16]Stream{}, map[string]Stream{}}
+	var errs []error
+	for _, c := range controllers {
+		if _, dup := s.controllers[c.ID]; dup || c.ID == "" {
+			errs = append(errs, fmt.Errorf("controller %q: the id is empty or given twice", c.ID))
+		}
+		s.controllers[c.ID] = c
+	}
+	for _, st := range streams {
+		errs = append(errs, s.add(st)...)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Set) add(st Stream) (errs []error) {
+	fault := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("stream %q: "+format, append([]any{st.Name}, args...)...))
+	}
+	if _, dup := s.byName[st.Name]; dup || st.Name == "" {
+		fault("the name is empty or given twice")
+	}
+	if _, dup := s.byNumber[st.Number]; dup || st.Number == 0 {
+		fault("number %d is 0 or given twice; numbers are permanent and start at 1", st.Number)
+	}
+	if _, ok := s.controllers[st.Controller]; !ok {
+		fault("controller %q is not configured", st.Controller)
+	}
+	switch st.Kind {
+	case Marketing:
+		if st.Purpose == "" || st.ListID == "" || st.Title == "" {
+			fault("a marketing stream needs purpose, list_id and title")
+		}
+	case Transactional, Service, Personal:
+	default:
+		fault("kind %q is none of marketing, transactional, service, personal", st.Kind)
+	}
+	switch st.Mode {
+	case Observe, Annotate, Enforce:
+	default:
+		fault("mode %q is none of observe, annotate, enforce", st.Mode)
+	}
+	s.byName[st.Name], s.byNumber[st.Number] = st, st
+	if st.ListID != "" {
+		id := strings.ToLower(st.ListID)
+		if _, dup := s.byListID[id]; dup {
+			fault("list_id is used by another stream")
+		}
+		s.byListID[id] = st
+	}
+	return errs
+}
+
+// ByName finds a stream by its configured name.
+func (s *Set) ByName(name string) (Stream, bool) { st, ok := s.byName[name]; return st, ok }
+
+// ByNumber finds a stream by the number a token carries, retired ones too.
+func (s *Set) ByNumber(n uint16) (Stream, bool) { st, ok := s.byNumber[n]; return st, ok }
+
+// ByListID finds a stream by List-Id, compared without case (RFC 2919 section 6).
+func (s *Set) ByListID(id string) (Stream, bool) {
+	st, ok := s.byListID[strings.ToLower(id)]
+	return st, ok
+}
+
+// Controller finds a controller by id.
+func (s *Set) Controller(id string) (Controller, bool) { c, ok := s.controllers[id]; return c, ok }
+
+// Streams lists all streams by number.
+func (s *Set) Streams() []Stream {
+	out := make([]Stream, 0, len(s.byNumber))
+	for _, st := range s.byNumber {
+		out = append(out, st)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Number < out[j].Number })
+	return out
+}
+
+// Controllers lists all controllers by id.
+func (s *Set) Controllers() []Controller {
+	out := make([]Controller, 0, len(s.controllers))
+	for _, c := range s.controllers {
+		out = append(out, c)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].ID < out[j].ID })
+	return out
+}

@@ -1,0 +1,57 @@
+package queue
+
+import (
+	"time"
+
+	"postern/classifier"
+	"postern/gateway/address"
+)
+
+// Grade says how sure the sender is (design D13, AUTHN-6).
+type Grade string
+
+const (
+	Proven       Grade = "proven"       // aligned DKIM over the whole body, fresh, addressed to us
+	Likely       Grade = "likely"       // SPF or DMARC pass, or a weaker signature
+	Unknown      Grade = "unknown"      // nothing said
+	Contradicted Grade = "contradicted" // a check failed
+)
+
+// Incoming is one mail at a privacy mailbox as facts, ready to become a case.
+type Incoming struct {
+	Controller  string // whose mailbox it is
+	Mailbox     string // configured name
+	Folder      string
+	UIDValidity uint32
+	UID         uint32
+	MessageID   string    // without brackets, "" if none
+	ContentHash string    // hex of SHA-256 over the raw bytes
+	Received    time.Time // INTERNALDATE: the clock starts here (DSR-2)
+
+	From       address.Address // zero if unreadable
+	FromName   string
+	ReturnPath string // "<>" , "" if missing, else the plain address
+	Subject    string
+	Text       string // own new words
+	Quoted     string
+	InReplyTo  string
+	References []string
+	CaseNo     string // read from the subject or reply token, or ""
+	Token      string // unsubscribe token from the recipient's local-part, or ""
+
+	Grade        Grade
+	GradeWhy     string
+	Forwarded    address.Address // inner From where a colleague passed a request on
+	MayReply     bool            // RFC 3834 and AR-2 allow an automatic answer
+	NoReplyWhy   string
+	Confidential bool
+	Attachments  []Attachment
+	Result       classifier.Result
+}
+
+// Attachment is a file that came with a mail; its bytes stay in the mailbox.
+type Attachment struct {
+	Name string
+	Type string
+	Size int64
+}
