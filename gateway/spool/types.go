@@ -32,6 +32,7 @@ type Recipient struct {
 	Status   string    // last enhanced status code, "" if none
 	Reply    string    // last reply text or deny reason, without addresses of others
 	Host     string    // smarthost asked last
+	Warned   bool      // a delay DSN was sent
 }
 
 // Message is one accepted message. Body bytes are exactly what was received

@@ -1,0 +1,200 @@
+package spool
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/oklog/ulid/v2"
+
+	"postern/gateway/ledger"
+)
+
+// entryCost is the memory an entry in hand takes beside its octets.
+const entryCost = 1024
+
+// Accept stores m and the records that belong to it; both are durable when it
+// returns nil (RFC 5321 section 6.1). It fills ID, Received, Expires,
+// BodySize and the first state of each recipient where they are unset. m and
+// its slices belong to the store from then on and must not be changed.
+//
+// While deliveries can't keep up it waits up to Options.Pace, so that what is
+// accepted leaves again within a moment. Errors wrap ErrFull where a limit or
+// the disk is reached (452 4.3.1); after any error nothing is kept.
+func (s *Store) Accept(ctx context.Context, m *Message, recs ...ledger.Record) error {
+	start := s.opts.Now()
+	if err := s.checkRoom(messageSize(m)); err != nil {
+		s.met.refused.Inc()
+		return err
+	}
+	if err := s.pace(ctx); err != nil {
+		return err
+	}
+	b := s.db.NewBatchWithSize(int(messageSize(m)) + 1024)
+	defer b.Close()
+	e, err := s.stage(b, m, recs)
+	if err != nil {
+		return fmt.Errorf("spool message: %w", err)
+	}
+	s.messages.Add(1)
+	s.bytes.Add(e.size)
+	if err := b.Commit(pebble.Sync); err != nil {
+		s.messages.Add(-1)
+		s.bytes.Add(-e.size)
+		return fmt.Errorf("commit message %s: %w", m.ID, err)
+	}
+	if s.trail != nil && len(recs) > 0 {
+		s.trail.Notify()
+	}
+	s.admit(e)
+	s.met.accepted.Inc()
+	s.met.acceptTime.Observe(s.opts.Now().Sub(start).Seconds())
+	return nil
+}
+
+// messageSize is what m counts against limits: its octets on the wire.
+func messageSize(m *Message) int64 { return int64(len(m.Header)) + int64(len(m.Body)) + 2 }
+
+// stage fills in what m lacks and writes it into b.
+func (s *Store) stage(b *pebble.Batch, m *Message, recs []ledger.Record) (*entry, error) {
+	id, err := s.complete(m)
+	if err != nil {
+		return nil, err
+	}
+	e := &entry{id: id, size: messageSize(m), msg: m, due: dueOf(m)}
+	for i := range m.Recipients {
+		if r := &m.Recipients[i]; r.State == Queued && r.Next.UnixNano() < e.due {
+			e.due = r.Next.UnixNano()
+		}
+	}
+	meta := appendMeta(make([]byte, 0, len(m.Header)+256*(1+len(m.Recipients))), m)
+	if err := s.put(b, idKey(keyMeta, id), id, meta); err != nil {
+		return nil, err
+	}
+	if err := s.put(b, idKey(keyBody, id), id, m.Body); err != nil {
+		return nil, err
+	}
+	if err := setIndex(b, e); err != nil {
+		return nil, err
+	}
+	if s.trail != nil && len(recs) > 0 {
+		if err := s.trail.Stage(b, recs...); err != nil {
+			return nil, fmt.Errorf("stage ledger records: %w", err)
+		}
+	}
+	return e, nil
+}
+
+// complete gives m its id and times.
+func (s *Store) complete(m *Message) (id msgID, err error) {
+	now := s.opts.Now().UTC()
+	if m.ID == "" {
+		if id, err = s.ids.next(now); err != nil {
+			return id, fmt.Errorf("make spool id: %w", err)
+		}
+		m.ID = id.String()
+	} else if id, err = ulid.ParseStrict(m.ID); err != nil {
+		return id, fmt.Errorf("spool id %q: %w", m.ID, err)
+	}
+	if m.Received.IsZero() {
+		m.Received = now
+	}
+	if m.Expires.IsZero() {
+		m.Expires = m.Received.Add(s.opts.Expire)
+	}
+	m.BodySize = int64(len(m.Body))
+	for i := range m.Recipients {
+		r := &m.Recipients[i]
+		if r.State == "" {
+			r.State = Queued
+		}
+		if r.State == Queued && r.Next.IsZero() {
+			r.Next = now
+		}
+	}
+	return id, nil
+}
+
+// heldIndex is the due of messages that only an operator can move.
+const heldIndex = -1
+
+// dueOf is the earliest next attempt, heldIndex if nobody is queued but
+// somebody held, math.MaxInt64 if nobody is either.
+func dueOf(m *Message) int64 {
+	due, held := int64(math.MaxInt64), false
+	for i := range m.Recipients {
+		switch r := &m.Recipients[i]; r.State {
+		case Queued:
+			due = min(due, max(r.Next.UnixNano(), 0))
+		case Held:
+			held = true
+		}
+	}
+	if due == math.MaxInt64 && held {
+		return heldIndex
+	}
+	return due
+}
+
+func finished(due int64) bool { return due == math.MaxInt64 }
+
+// admit takes a committed message in hand if memory allows; else the due
+// index brings it later.
+func (s *Store) admit(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.due == heldIndex {
+		s.held.Add(1)
+		e.msg = nil
+		return
+	}
+	mem := e.size + entryCost
+	if s.memory+mem > s.opts.Memory || e.due > s.opts.Now().UnixNano() {
+		e.msg = nil
+		s.waitFor(e.due, e.id)
+		s.signal()
+		return
+	}
+	e.mem = mem
+	s.memory += mem
+	s.inHand[e.id] = e
+	s.ready.push(e)
+	s.handOut()
+}
+
+// pace waits while the backlog in memory is longer than deliveries can take
+// at once, so that accepting runs at their speed.
+func (s *Store) pace(ctx context.Context) error {
+	if s.opts.Pace < 0 {
+		return ctx.Err()
+	}
+	var timer *time.Timer
+	for {
+		s.mu.Lock()
+		room := s.room
+		ok := s.ready.len() < s.opts.Backlog || !s.flowing
+		closed := s.closed
+		s.mu.Unlock()
+		switch {
+		case closed:
+			return ErrClosed
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case ok:
+			return nil
+		}
+		if timer == nil {
+			timer = time.NewTimer(s.opts.Pace)
+			defer timer.Stop()
+		}
+		select {
+		case <-room:
+		case <-timer.C:
+			return nil
+		case <-ctx.Done():
+		case <-s.stop:
+		}
+	}
+}

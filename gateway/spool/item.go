@@ -1,0 +1,238 @@
+package spool
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"postern/gateway/ledger"
+)
+
+// Item is one message leased to a delivery, together with the recipients that
+// are due. The holder ends the lease with exactly one Finish or Return.
+// Message must not be changed; Record and Finish may be called concurrently.
+type Item struct {
+	Message *Message
+	Due     []int // indexes of recipients whose attempt is due
+	// Pauses is how often this lease was returned since the message came in hand.
+	Pauses int
+
+	store *Store
+	e     *entry
+	mu    sync.Mutex
+	noted []Result
+}
+
+// Result is what an attempt made of one recipient. State Queued means that it
+// is to be tried again at Next.
+type Result struct {
+	Recipient int
+	State     State
+	Next      time.Time // Queued only
+	Attempt   bool      // counts as an attempt
+	Code      int
+	Status    string
+	Reply     string
+	Host      string
+	Warned    bool // a delay DSN goes out with this
+}
+
+func (r Result) apply(rc *Recipient) {
+	rc.State, rc.Next = r.State, r.Next
+	if r.State != Queued {
+		rc.Next = time.Time{}
+	}
+	if r.Attempt {
+		rc.Attempts++
+	}
+	if r.Code != 0 || r.Status != "" || r.Reply != "" {
+		rc.Code, rc.Status, rc.Reply = r.Code, r.Status, r.Reply
+	}
+	if r.Host != "" {
+		rc.Host = r.Host
+	}
+	rc.Warned = rc.Warned || r.Warned
+}
+
+// Flow tells whether deliveries take what is due at the moment. While they
+// do, Accept keeps to their pace; while they don't (no next hop answers),
+// Accept takes in until the spool is full.
+func (s *Store) Flow(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flowing = on
+	s.makeRoom()
+}
+
+// makeRoom lets waiting Accepts look again. s.mu is held.
+func (s *Store) makeRoom() {
+	close(s.room)
+	s.room = make(chan struct{})
+}
+
+// Take waits for a message that is due and leases it. Errors: that of ctx, or
+// ErrClosed.
+func (s *Store) Take(ctx context.Context) (*Item, error) {
+	for {
+		e, err := s.next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		it, err := s.lease(e)
+		switch {
+		case err == nil:
+			return it, nil
+		case errors.Is(err, errStale):
+			continue
+		default:
+			s.quarantine(e, err)
+		}
+	}
+}
+
+// next waits for an entry in the ready queue.
+func (s *Store) next(ctx context.Context) (*entry, error) {
+	for {
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			return nil, ErrClosed
+		}
+		if e := s.ready.pop(); e != nil {
+			e.leased = true
+			if s.ready.len() > 0 {
+				s.handOut()
+			}
+			if n := s.ready.len(); n == scanBatch/2 {
+				s.signal()
+			}
+			if s.ready.len() == s.opts.Backlog-1 {
+				s.makeRoom()
+			}
+			s.mu.Unlock()
+			return e, nil
+		}
+		s.mu.Unlock()
+		select {
+		case <-s.handouts:
+		case <-s.stop:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// errStale says that an index entry was overtaken by a change made meanwhile.
+var errStale = errors.New("message is no longer due")
+
+// lease makes the item of e, reading it from disk where it is not in memory.
+func (s *Store) lease(e *entry) (*Item, error) {
+	if e.msg == nil {
+		m, states, err := s.load(e.id, true)
+		if errors.Is(err, ErrNotFound) {
+			s.forget(e)
+			return nil, errStale
+		}
+		if err != nil {
+			return nil, err
+		}
+		e.states, e.msg = states, m
+		if due := dueOf(m); due != e.due {
+			s.forget(e)
+			return nil, errStale
+		}
+		s.mu.Lock()
+		e.mem = e.size + entryCost
+		s.memory += e.mem
+		s.mu.Unlock()
+		s.met.readBack.Inc()
+	}
+	it := &Item{Message: e.msg, store: s, e: e, Pauses: e.pauses}
+	now := s.opts.Now()
+	for i := range e.msg.Recipients {
+		if r := &e.msg.Recipients[i]; r.State == Queued && !r.Next.After(now) {
+			it.Due = append(it.Due, i)
+		}
+	}
+	if len(it.Due) == 0 {
+		s.forget(e)
+		return nil, errStale
+	}
+	return it, nil
+}
+
+// forget takes e out of hand; the index brings it again when it is due.
+func (s *Store) forget(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drop(e)
+	// The entry that made e may be gone; the true one may have been passed by.
+	if s.cursor != nil {
+		s.cursor = nil
+	}
+	if s.scan0.active {
+		s.scan0.low = []byte{}
+		s.scan0.at = 0
+	}
+	s.scanAt = 0
+	s.signal()
+}
+
+// drop takes e out of memory. s.mu is held.
+func (s *Store) drop(e *entry) {
+	s.memory -= e.mem
+	e.mem = 0
+	if s.inHand[e.id] == e {
+		delete(s.inHand, e.id)
+	}
+}
+
+// Record notes results that must survive a crash although the lease goes on,
+// such as a delivery of one of several copies. It does not wait for the disk.
+func (it *Item) Record(results []Result, recs ...ledger.Record) error {
+	it.mu.Lock()
+	it.noted = append(it.noted, results...)
+	it.mu.Unlock()
+	return it.store.submit(&change{e: it.e, msg: it.Message, results: results, recs: recs})
+}
+
+// Finish ends the lease: the results and those recorded before become the
+// state of the message, spawned messages (DSNs) enter the spool in the same
+// batch, and a message that is done everywhere leaves it. It does not wait
+// for the disk.
+func (it *Item) Finish(results []Result, spawned []*Message, recs ...ledger.Record) error {
+	it.mu.Lock()
+	noted := it.noted
+	it.noted = nil
+	it.mu.Unlock()
+	return it.store.submit(&change{e: it.e, msg: it.Message, results: results, noted: noted, recs: recs, spawned: spawned, finish: true})
+}
+
+// Return ends the lease without any change: the message is handed out again
+// after the pause, or as soon as asked for if that is zero. Nothing is
+// written, no attempt is counted.
+func (it *Item) Return(pause time.Duration) error {
+	it.mu.Lock()
+	noted := len(it.noted) > 0
+	it.mu.Unlock()
+	s, e := it.store, it.e
+	s.mu.Lock()
+	if noted || e.want != "" {
+		s.mu.Unlock()
+		return it.Finish(nil, nil)
+	}
+	defer s.mu.Unlock()
+	e.leased = false
+	e.pauses++
+	if pause <= 0 {
+		s.ready.pushFront(e)
+		s.handOut()
+		return nil
+	}
+	e.notBef = s.opts.Now().Add(pause).UnixNano()
+	heap.Push(&s.delayed, e)
+	s.signal()
+	return nil
+}
