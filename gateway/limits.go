@@ -1,0 +1,168 @@
+package gateway
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// limits counts connections and paces clients. All methods are safe for
+// concurrent use.
+type limits struct {
+	opts *ServerOptions
+
+	mu       sync.Mutex
+	conns    int
+	perIP    map[netip.Prefix]int
+	paces    map[string]*pace // by client network or account: bounded by the config
+	failures map[netip.Prefix]*rate.Limiter
+}
+
+// pace is what one client network or account may send.
+type pace struct{ messages, recipients *rate.Limiter }
+
+func newLimits(o *ServerOptions) *limits {
+	return &limits{opts: o, perIP: map[netip.Prefix]int{}, paces: map[string]*pace{}, failures: map[netip.Prefix]*rate.Limiter{}}
+}
+
+// source is what counts as one peer: an IPv4 address or 64 bits of IPv6. A
+// unix socket's peer is the zero Prefix.
+func source(a netip.Addr) netip.Prefix {
+	a = a.Unmap()
+	bits := 32
+	if a.Is6() {
+		bits = 64
+	}
+	p, err := a.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
+}
+
+// enter counts a connection. False: the server is full.
+func (l *limits) enter() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conns >= l.opts.MaxConns {
+		return false
+	}
+	l.conns++
+	return true
+}
+
+func (l *limits) leave() {
+	l.mu.Lock()
+	l.conns--
+	l.mu.Unlock()
+}
+
+// enterFrom counts a connection of one peer. False: it has too many.
+func (l *limits) enterFrom(p netip.Prefix) bool {
+	if !p.IsValid() {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.perIP[p] >= l.opts.MaxConnsPerIP {
+		return false
+	}
+	l.perIP[p]++
+	return true
+}
+
+func (l *limits) leaveFrom(p netip.Prefix) {
+	if !p.IsValid() {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.perIP[p]--; l.perIP[p] <= 0 {
+		delete(l.perIP, p)
+	}
+}
+
+// message asks whether g's client may begin a message now; if not, when.
+func (l *limits) message(g *Grant) (wait time.Duration, ok bool) {
+	return l.take(l.paceOf(g).messages)
+}
+
+// recipient is message for one RCPT.
+func (l *limits) recipient(g *Grant) (wait time.Duration, ok bool) {
+	return l.take(l.paceOf(g).recipients)
+}
+
+func (l *limits) take(r *rate.Limiter) (time.Duration, bool) {
+	if r == nil {
+		return 0, true
+	}
+	now := l.opts.Now()
+	res := r.ReserveN(now, 1)
+	wait := res.DelayFrom(now)
+	if wait == 0 {
+		return 0, true
+	}
+	res.CancelAt(now)
+	return wait, false
+}
+
+func (l *limits) paceOf(g *Grant) *pace {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.paces[g.Client]
+	if p == nil {
+		p = &pace{
+			perMinute(g.MessagesPerMinute, l.opts.MessagesPerMinute),
+			perMinute(g.RecipientsPerMinute, l.opts.RecipientsPerMinute),
+		}
+		l.paces[g.Client] = p
+	}
+	return p
+}
+
+// perMinute lets a whole minute's worth through at once.
+func perMinute(own, common int) *rate.Limiter {
+	n := own
+	if n == 0 {
+		n = common
+	}
+	if n <= 0 {
+		return nil
+	}
+	return rate.NewLimiter(rate.Limit(float64(n)/60), n)
+}
+
+// mayTry tells whether a peer may try another password.
+func (l *limits) mayTry(p netip.Prefix) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := l.failures[p]
+	return f == nil || f.TokensAt(l.opts.Now()) >= 1
+}
+
+// failed counts a wrong password.
+func (l *limits) failed(p netip.Prefix) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.opts.Now()
+	f := l.failures[p]
+	if f == nil {
+		if len(l.failures) >= 10_000 {
+			l.forget(now)
+		}
+		f = perMinute(l.opts.AuthFailuresPerMinute, 0)
+		l.failures[p] = f
+	}
+	f.AllowN(now, 1)
+}
+
+// forget drops the peers whose failures are a minute old.
+func (l *limits) forget(now time.Time) {
+	for p, f := range l.failures {
+		if f.TokensAt(now) >= float64(l.opts.AuthFailuresPerMinute) {
+			delete(l.failures, p)
+		}
+	}
+}
