@@ -87,14 +87,14 @@ func TestTamperingBreaks(t *testing.T) {
 	s, keys := newSigner(t)
 	msg := string(signedMessage(t, s, sample, "body\r\n"))
 	for name, changed := range map[string]string{
-		"body":                 strings.Replace(msg, "body\r\n", "bodY\r\n", 1),
-		"appended body":        msg + "more\r\n",
-		"second From":          strings.Replace(msg, "From: Shop", "From: evil@example.net\r\nFrom: Shop", 1),
-		"other unsubscribe":    strings.Replace(msg, "/u/x", "/u/y", 1),
-		"second unsubscribe":   strings.Replace(msg, "To: someone", "List-Unsubscribe: <https://example.net>\r\nTo: someone", 1),
-		"added Reply-To":       strings.Replace(msg, "To: someone", "Reply-To: evil@example.net\r\nTo: someone", 1),
-		"dropped one-click":    strings.Replace(msg, "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n", "", 1),
-		"edited h= list": strings.ReplaceAll(msg, "Post:List-Id", "Post:List-Ie"),
+		"body":               strings.Replace(msg, "body\r\n", "bodY\r\n", 1),
+		"appended body":      msg + "more\r\n",
+		"second From":        strings.Replace(msg, "From: Shop", "From: evil@example.net\r\nFrom: Shop", 1),
+		"other unsubscribe":  strings.Replace(msg, "/u/x", "/u/y", 1),
+		"second unsubscribe": strings.Replace(msg, "To: someone", "List-Unsubscribe: <https://example.net>\r\nTo: someone", 1),
+		"added Reply-To":     strings.Replace(msg, "To: someone", "Reply-To: evil@example.net\r\nTo: someone", 1),
+		"dropped one-click":  strings.Replace(msg, "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n", "", 1),
+		"edited h= list":     strings.ReplaceAll(msg, "Post:List-Id", "Post:List-Ie"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NotEqual(t, msg, changed)

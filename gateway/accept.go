@@ -1,0 +1,353 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"postern/gateway/address"
+	"postern/gateway/consent"
+	"postern/gateway/ledger"
+	"postern/gateway/spool"
+	"postern/gateway/stream"
+)
+
+// asked is what the store said of a recipient at RCPT.
+type asked struct {
+	stream uint16
+	at     time.Time
+	answer consent.Answer
+}
+
+// askedFresh is how long an answer got at RCPT serves for DATA. Prepare asks
+// again in any case.
+const askedFresh = 30 * time.Second
+
+// Rcpt gives the verdict on one recipient where it can already be known: over
+// SMTP, in a grant of one stream, which no header can change any more (SMTP-4,
+// design D3). Else it returns nil and Data decides. The error is a *Denial.
+func (e *Engine) Rcpt(ctx context.Context, env *Envelope, rcpt EnvelopeRecipient) error {
+	r := e.rules.Load()
+	st, ok := onlyStream(r.set, env.Grant)
+	if !ok || env.LMTP || env.ReversePath.IsZero() || !askedFor(st.Kind) {
+		return nil
+	}
+	answers, unknown := e.lookup(ctx, st, []address.Address{rcpt.Address})
+	q := question{Kind: st.Kind, Mode: r.mode(st), StoreDown: st.StoreDown, Unknown: unknown, Answer: answers[0]}
+	v := judge(q)
+	if v.Deny == nil {
+		if !unknown {
+			env.remember(rcpt.Address, asked{st.Number, e.opts.Now(), answers[0]})
+		}
+		return nil
+	}
+	e.met.verdict("rcpt", v)
+	d := &decision{st: st, mode: q.Mode, verdicts: []verdict{v}, answers: answers}
+	e.appendDenials(ctx, d, "", []int{0})
+	return v.Deny
+}
+
+// onlyStream is the stream of a grant that allows just one.
+func onlyStream(set *stream.Set, g *Grant) (stream.Stream, bool) {
+	if len(g.Streams) != 1 || g.Streams[0] != g.Default {
+		return stream.Stream{}, false
+	}
+	st, ok := set.ByName(g.Default)
+	return st, ok && !st.Retired
+}
+
+func (env *Envelope) remember(a address.Address, what asked) {
+	if env.asked == nil {
+		env.asked = make(map[address.Address]asked, 4)
+	}
+	env.asked[a] = what
+}
+
+// lookup asks for all at once, within the look-up's own deadline. unknown
+// says that the store gave no answer; answers then holds zero values.
+func (e *Engine) lookup(ctx context.Context, st stream.Stream, addrs []address.Address) (answers []consent.Answer, unknown bool) {
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, e.opts.LookupTimeout)
+	defer cancel()
+	answers, err := e.deps.Consent.Lookup(ctx, st.Controller, st.Purpose, st.Number, addrs)
+	e.met.lookup.Observe(time.Since(start).Seconds())
+	if err == nil && len(answers) == len(addrs) {
+		return answers, false
+	}
+	if err == nil {
+		err = errors.New("the registry gave fewer answers than asked")
+	}
+	e.opts.Log.Warn("consent not known", "stream", st.Name, "recipients", len(addrs), "err", err)
+	return make([]consent.Answer, len(addrs)), true
+}
+
+// decision is what was decided about one message.
+type decision struct {
+	st       stream.Stream
+	mode     stream.Mode
+	msgHash  string
+	verdicts []verdict
+	answers  []consent.Answer
+}
+
+// Data judges a received message and spools what is allowed; what is kept of
+// raw is copied. The error, a *Denial,
+// refuses the message as a whole; else the Outcome tells each recipient's
+// fate. Over SMTP the outcome has at least one accepted recipient, and each
+// refused one gets a DSN (design D3); over LMTP all may be refused.
+func (e *Engine) Data(ctx context.Context, env *Envelope, raw []byte) (Outcome, error) {
+	start := e.opts.Now()
+	defer func() { e.met.judge.Observe(e.opts.Now().Sub(start).Seconds()) }()
+	out, den := e.data(ctx, env, raw)
+	if den != nil {
+		e.met.refused.WithLabelValues(string(den.Reason)).Inc()
+		if den.Err != nil {
+			e.opts.Log.Error("message not taken", "session", env.Session, "reason", den.Reason, "err", den.Err)
+		}
+		return Outcome{}, den
+	}
+	return out, nil
+}
+
+func (e *Engine) data(ctx context.Context, env *Envelope, raw []byte) (Outcome, *Denial) {
+	if env.Grant == nil || len(env.Recipients) == 0 {
+		return Outcome{}, &Denial{Reason: Internal, Defer: true, Err: errors.New("envelope without grant or recipients")}
+	}
+	if env.Grant.MaxSize > 0 && int64(len(raw)) > env.Grant.MaxSize {
+		return Outcome{}, &Denial{Reason: TooBig}
+	}
+	m, den := e.read(raw)
+	if den != nil {
+		return Outcome{}, den
+	}
+	r := e.rules.Load()
+	st, sender, den := e.choose(r, env, m)
+	if den != nil {
+		return Outcome{}, den
+	}
+	p, den := e.plan(r, st, m)
+	if den != nil {
+		return Outcome{}, den
+	}
+	if sender == nil {
+		sender = p.advice
+	}
+	d := e.judgeAll(ctx, r, env, p, m, sender)
+	denied, whole := e.settle(r, env, d)
+	if whole != nil {
+		e.appendDenials(ctx, d, "", denied)
+		return Outcome{}, whole
+	}
+	return e.store(ctx, env, m, p, d, denied)
+}
+
+// choose finds the stream, and what a mode may soften about it: a stream or
+// sender that is not allowed passes in observe and annotate, by the rules of
+// the grant's default stream.
+func (e *Engine) choose(r *rules, env *Envelope, m *message) (stream.Stream, *Denial, *Denial) {
+	st, den := match(r.set, env.Grant, m, env.ReversePath.IsZero(), len(env.Recipients))
+	if den == nil {
+		return st, e.ownsSender(r.set, env, st, m), nil
+	}
+	def, ok := r.set.ByName(env.Grant.Default)
+	if den.Reason == Malformed || !ok || def.Retired || r.mode(def) == stream.Enforce {
+		return stream.Stream{}, nil, den
+	}
+	return def, den, nil
+}
+
+// judgeAll asks for all recipients at once and judges each.
+func (e *Engine) judgeAll(ctx context.Context, r *rules, env *Envelope, p *plan, m *message, sender *Denial) *decision {
+	st := p.st
+	d := &decision{st: st, mode: r.mode(st), msgHash: p.idHash, verdicts: make([]verdict, len(env.Recipients))}
+	unknown := false
+	d.answers, unknown = e.answers(ctx, env, st)
+	for i := range env.Recipients {
+		d.verdicts[i] = judge(question{Kind: st.Kind, Mode: d.mode, StoreDown: st.StoreDown, Null: env.ReversePath.IsZero(),
+			Sender: sender, Unknown: unknown, Answer: d.answers[i]})
+		e.met.verdict("data", d.verdicts[i])
+		if w := d.verdicts[i].Would; w != nil && e.opts.Report != nil {
+			e.opts.Report.Would(Would{Stream: st.Name, Reason: w.Reason, Client: env.Grant.Client, Sender: m.fromDomain(), Day: e.opts.Now().UTC()})
+		}
+	}
+	return d
+}
+
+// answers takes what RCPT learnt a moment ago, if it learnt it for all, else
+// asks.
+func (e *Engine) answers(ctx context.Context, env *Envelope, st stream.Stream) ([]consent.Answer, bool) {
+	if !askedFor(st.Kind) {
+		return make([]consent.Answer, len(env.Recipients)), false
+	}
+	out := make([]consent.Answer, 0, len(env.Recipients))
+	addrs := make([]address.Address, 0, len(env.Recipients))
+	now := e.opts.Now()
+	for _, rc := range env.Recipients {
+		addrs = append(addrs, rc.Address)
+		if a, ok := env.asked[rc.Address]; ok && a.stream == st.Number && now.Sub(a.at) < askedFresh {
+			out = append(out, a.answer)
+		}
+	}
+	if len(out) == len(addrs) {
+		return out, false
+	}
+	return e.lookup(ctx, st, addrs)
+}
+
+// settle lists the denied recipients, and refuses the whole where the
+// protocol's one reply leaves no other way (design D3).
+func (e *Engine) settle(r *rules, env *Envelope, d *decision) (denied []int, whole *Denial) {
+	var first, deferred *Denial
+	for i, v := range d.verdicts {
+		if v.Deny == nil {
+			continue
+		}
+		denied = append(denied, i)
+		if first == nil {
+			first = v.Deny
+		}
+		if v.Deny.Defer && deferred == nil {
+			deferred = v.Deny
+		}
+	}
+	switch {
+	case first == nil || env.LMTP:
+		return denied, nil
+	case deferred != nil:
+		return denied, deferred
+	case len(denied) == len(d.verdicts):
+		return denied, first
+	case d.st.Mixed == mixedRefuse || !e.mayNotify(r, env, d.st):
+		return denied, &Denial{Reason: SplitRecipients}
+	}
+	return denied, nil
+}
+
+// mayNotify tells whether a DSN may go to the reverse-path: only into a
+// domain the client owns, else it is backscatter (DSN-5).
+func (e *Engine) mayNotify(r *rules, env *Envelope, st stream.Stream) bool {
+	return !env.ReversePath.IsZero() && closeness(e.grantDomains(r.set, env.Grant, st), env.ReversePath.Domain()) > 0
+}
+
+// store makes accepted recipients and all records durable, DSNs first: a
+// crash between may double a notice, never lose one.
+func (e *Engine) store(ctx context.Context, env *Envelope, m *message, p *plan, d *decision, denied []int) (Outcome, *Denial) {
+	out := Outcome{Recipients: make([]error, len(env.Recipients))}
+	for _, i := range denied {
+		out.Recipients[i] = d.verdicts[i].Deny
+	}
+	now := e.opts.Now().UTC()
+	id := e.newID(now)
+	if len(denied) > 0 {
+		e.appendDenials(ctx, d, id, denied)
+		if !env.LMTP {
+			if err := e.notify(ctx, env, m, d, denied); err != nil {
+				return Outcome{}, e.spoolDenial(err)
+			}
+		}
+	}
+	if len(denied) == len(env.Recipients) {
+		return out, nil
+	}
+	msg, recs := e.spoolMessage(env, m, p, d, id, now)
+	if err := e.deps.Spool.Accept(ctx, msg, recs...); err != nil {
+		return Outcome{}, e.spoolDenial(err)
+	}
+	out.ID = id
+	return out, nil
+}
+
+func (e *Engine) newID(now time.Time) string {
+	id, err := ulid.New(ulid.Timestamp(now), ulid.DefaultEntropy())
+	if err != nil { // the millisecond's ids are used up: start from fresh entropy
+		id = ulid.Make()
+	}
+	return id.String()
+}
+
+// spoolDenial maps the spool's errors.
+func (e *Engine) spoolDenial(err error) *Denial {
+	switch {
+	case errors.Is(err, spool.ErrFull):
+		return &Denial{Reason: SpoolFull, Defer: true, Err: err}
+	case errors.Is(err, spool.ErrClosed):
+		return &Denial{Reason: Stopping, Defer: true, Err: err}
+	default:
+		return &Denial{Reason: Internal, Defer: true, Err: err}
+	}
+}
+
+// spoolMessage is what is kept of a message until it has left, with the
+// records of the verdicts that let it in.
+func (e *Engine) spoolMessage(env *Envelope, m *message, p *plan, d *decision, id string, now time.Time) (*spool.Message, []ledger.Record) {
+	msg := &spool.Message{ID: id, Received: now, Stream: d.st.Number, Client: env.Grant.Client, ReversePath: env.ReversePath,
+		Ret: env.Ret, EnvID: env.EnvID, EightBit: env.EightBit && hasEightBit(m.body), RequireTLS: env.RequireTLS,
+		Body: bytes.Clone(m.body), Recipients: make([]spool.Recipient, 0, len(env.Recipients))}
+	msg.Header, msg.MessageID = e.commonHeader(m, p, e.received(env, id, now), now), p.idHash
+	if d.st.Expire > 0 {
+		msg.Expires = now.Add(d.st.Expire)
+	}
+	recs := make([]ledger.Record, 0, len(env.Recipients))
+	utf8 := env.ReversePath.NeedsUTF8() || hasEightBit(msg.Header)
+	for i, rc := range env.Recipients {
+		if d.verdicts[i].Deny != nil {
+			continue
+		}
+		utf8 = utf8 || rc.Address.NeedsUTF8()
+		msg.Recipients = append(msg.Recipients, spool.Recipient{Address: rc.Address, Subject: d.answers[i].Subject,
+			Notify: rc.Notify, ORcpt: rc.ORcpt, State: spool.Queued, Next: now})
+		recs = append(recs, d.record(i, id, now))
+	}
+	msg.UTF8 = env.UTF8 && utf8
+	return msg, recs
+}
+
+// record is the proof of one verdict (design D15).
+func (d *decision) record(i int, ref string, now time.Time) ledger.Record {
+	v, a := d.verdicts[i], d.answers[i]
+	rec := ledger.Record{Time: now, Kind: ledger.KindVerdict, Controller: d.st.Controller, Subject: a.Subject, Actor: "relay",
+		Action: "allow", Stream: d.st.Number, Ref: ref, Message: d.msgHash, Data: map[string]string{"mode": string(d.mode)}}
+	if a.Basis != "" {
+		rec.Data["basis"] = string(a.Basis)
+	}
+	if a.Evidence != "" {
+		rec.Data["evidence"] = a.Evidence
+	}
+	switch {
+	case v.Deny != nil:
+		rec.Action, rec.Reason = "deny", v.Deny.label()
+		if v.Deny.Defer {
+			rec.Action = "defer"
+		}
+	case v.Would != nil:
+		rec.Data["would"] = v.Would.label()
+	}
+	return rec
+}
+
+// label is reason and detail in one word.
+func (d *Denial) label() string {
+	if d.Detail == "" {
+		return string(d.Reason)
+	}
+	return string(d.Reason) + ":" + d.Detail
+}
+
+// appendDenials keeps the records of refusals. A refusal stands even where it
+// can't be recorded: the log then says so.
+func (e *Engine) appendDenials(ctx context.Context, d *decision, ref string, denied []int) {
+	if e.deps.Trail == nil || len(denied) == 0 {
+		return
+	}
+	now := e.opts.Now().UTC()
+	recs := make([]ledger.Record, 0, len(denied))
+	for _, i := range denied {
+		recs = append(recs, d.record(i, ref, now))
+	}
+	if err := e.deps.Trail.Append(ctx, recs...); err != nil {
+		e.opts.Log.Error("refusals not recorded", "stream", d.st.Name, "count", len(recs), "err", err)
+	}
+}

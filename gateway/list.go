@@ -1,0 +1,48 @@
+package gateway
+
+import (
+	"mime"
+	"strings"
+)
+
+// usableUnsubscribe tells whether a client's List-Unsubscribe serves: one
+// field with exactly one https URI (RFC 8058 section 3.1).
+func usableUnsubscribe(m *message) bool {
+	if m.count[fieldListUnsubscribe] != 1 {
+		return false
+	}
+	https := 0
+	for _, part := range strings.Split(m.value(fieldListUnsubscribe), "<")[1:] {
+		uri, _, closed := strings.Cut(part, ">")
+		if closed && len(uri) > 8 && strings.EqualFold(uri[:8], "https://") {
+			https++
+		}
+	}
+	return https == 1
+}
+
+// listTitle is the phrase before a List-Id (RFC 2919 section 2), quoted or
+// encoded as RFC 2047 wants, with a space behind it.
+func listTitle(title string) string {
+	title = strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, title))
+	if title == "" {
+		return ""
+	}
+	for _, r := range title {
+		if r > '~' {
+			return foldWords(mime.QEncoding.Encode("utf-8", title)) + "\r\n\t"
+		}
+	}
+	if len(title) > 200 {
+		title = title[:200]
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(title) + `"` + "\r\n\t"
+}
+
+// foldWords puts each encoded-word on a line of its own (RFC 2047 section 2).
+func foldWords(s string) string { return strings.ReplaceAll(s, " ", "\r\n\t") }

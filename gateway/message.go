@@ -1,0 +1,190 @@
+package gateway
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+
+	"postern/gateway/address"
+	"postern/gateway/header"
+)
+
+// fieldID names the header fields the engine looks at.
+type fieldID uint8
+
+const (
+	fieldFrom fieldID = iota
+	fieldSender
+	fieldReplyTo
+	fieldTo
+	fieldCc
+	fieldBcc
+	fieldDate
+	fieldMessageID
+	fieldInReplyTo
+	fieldReferences
+	fieldSubject
+	lastSingleton = fieldSubject
+
+	fieldReceived = iota
+	fieldStream
+	fieldPMStream
+	fieldSESList
+	fieldMailjet
+	fieldListID
+	fieldFeedbackID
+	fieldListUnsubscribe
+	fieldListUnsubscribePost
+	fieldAutoSubmitted
+	fieldPrecedence
+	fieldContentType
+	fieldEncoding
+	fieldSignature
+	fieldCount
+)
+
+// fieldNames are the fields by lower-case name; the first eleven may stand at
+// most once (MIME-2).
+var fieldNames = map[string]fieldID{
+	"from": fieldFrom, "sender": fieldSender, "reply-to": fieldReplyTo, "to": fieldTo, "cc": fieldCc, "bcc": fieldBcc,
+	"date": fieldDate, "message-id": fieldMessageID, "in-reply-to": fieldInReplyTo, "references": fieldReferences, "subject": fieldSubject,
+	"received": fieldReceived, "x-postern-stream": fieldStream, "x-pm-message-stream": fieldPMStream,
+	"x-ses-list-management-options": fieldSESList, "x-mailjet-campaign": fieldMailjet, "list-id": fieldListID,
+	"feedback-id": fieldFeedbackID, "list-unsubscribe": fieldListUnsubscribe, "list-unsubscribe-post": fieldListUnsubscribePost,
+	"auto-submitted": fieldAutoSubmitted, "precedence": fieldPrecedence, "content-type": fieldContentType,
+	"content-transfer-encoding": fieldEncoding, "dkim-signature": fieldSignature,
+}
+
+// singletonNames are the names as a refusal shows them.
+var singletonNames = [lastSingleton + 1]string{"From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Date", "Message-ID", "In-Reply-To", "References", "Subject"}
+
+// message is what was received, as facts.
+type message struct {
+	hdr   *header.Header
+	body  []byte
+	first [fieldCount]header.Span
+	count [fieldCount]int
+	from  []address.Address
+	stray bool
+}
+
+// value is the unfolded value of the first such field.
+func (m *message) value(f fieldID) string {
+	if m.count[f] == 0 {
+		return ""
+	}
+	return m.hdr.Value(m.first[f])
+}
+
+func (m *message) has(f fieldID) bool { return m.count[f] > 0 }
+
+// fromDomain is the domain that stands in From, of the first mailbox.
+func (m *message) fromDomain() string {
+	if len(m.from) == 0 {
+		return ""
+	}
+	return m.from[0].Domain()
+}
+
+// idHash is the hash of the Message-ID under which records know the message.
+func (m *message) idHash() string { return hashMessageID(m.value(fieldMessageID)) }
+
+func hashMessageID(id string) string {
+	if id == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(strings.Trim(id, "<> ")))
+	return hex.EncodeToString(sum[:])
+}
+
+// scan reads the header once.
+func scan(hdr, body []byte) *message {
+	m := &message{hdr: header.Parse(hdr), body: body}
+	var buf [32]byte
+	for _, s := range m.hdr.Spans() {
+		if !s.IsField() {
+			m.stray = true
+			continue
+		}
+		name := m.hdr.Name(s)
+		if len(name) > len(buf) {
+			continue
+		}
+		low := buf[:len(name)]
+		for i, c := range name {
+			if 'A' <= c && c <= 'Z' {
+				c += 'a' - 'A'
+			}
+			low[i] = c
+		}
+		id, ok := fieldNames[string(low)]
+		if !ok {
+			continue
+		}
+		if m.count[id]++; m.count[id] == 1 {
+			m.first[id] = s
+		}
+	}
+	return m
+}
+
+// read takes a message apart and refuses what no relay may pass on: loops,
+// doubled singleton fields, an unusable From, limits exceeded (MIME-1..5,
+// SMTP-13).
+func (e *Engine) read(raw []byte) (*message, *Denial) {
+	hdr, body := header.Split(raw)
+	if len(hdr) > e.opts.MaxHeader {
+		return nil, malformed("header")
+	}
+	m := scan(hdr, body)
+	if m.count[fieldReceived] >= e.opts.MaxReceived || e.traced(m) {
+		return nil, &Denial{Reason: Loop}
+	}
+	if len(hdr) > 0 && (hdr[0] == ' ' || hdr[0] == '\t') {
+		return nil, malformed("header")
+	}
+	for id, n := range m.count[:lastSingleton+1] {
+		if n > 1 {
+			return nil, malformed(singletonNames[id])
+		}
+	}
+	from, ok := mailboxes(m.value(fieldFrom))
+	if !ok || len(from) == 0 || (len(from) > 1 && !m.has(fieldSender)) {
+		return nil, malformed("From")
+	}
+	m.from = from
+	return m, nil
+}
+
+func malformed(field string) *Denial { return &Denial{Reason: Malformed, Detail: field} }
+
+// traced tells whether one of our own Received fields is there already.
+func (e *Engine) traced(m *message) bool {
+	if m.count[fieldReceived] == 0 {
+		return false
+	}
+	mark := []byte("(" + e.opts.TraceMark + ")")
+	for _, s := range m.hdr.Spans() {
+		if m.hdr.Is(s, "Received") && bytes.Contains(m.hdr.Bytes(s), mark) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasEightBit tells whether there is any octet over 127.
+func hasEightBit(b []byte) bool {
+	for len(b) >= 8 {
+		if (b[0]|b[1]|b[2]|b[3]|b[4]|b[5]|b[6]|b[7])&0x80 != 0 {
+			return true
+		}
+		b = b[8:]
+	}
+	for _, c := range b {
+		if c&0x80 != 0 {
+			return true
+		}
+	}
+	return false
+}

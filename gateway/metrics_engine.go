@@ -1,0 +1,57 @@
+package gateway
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// engineMetrics are the postern_gateway_* metrics of the engine. Labels:
+// decision is allow, deny, defer or would; reason is a Reason or "none"; stage
+// is rcpt, data or prepare.
+type engineMetrics struct {
+	recipients *prometheus.CounterVec
+	refused    *prometheus.CounterVec
+	lookup     prometheus.Histogram
+	judge      prometheus.Histogram
+	signed     *prometheus.CounterVec
+	advisory   prometheus.Counter
+}
+
+func newEngineMetrics(reg prometheus.Registerer) (*engineMetrics, error) {
+	buckets := prometheus.ExponentialBuckets(0.0001, 2.5, 12)
+	m := &engineMetrics{
+		recipients: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_gateway_recipients_total",
+			Help: "Verdicts on recipients."}, []string{"stage", "decision", "reason"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_gateway_messages_refused_total",
+			Help: "Messages refused as a whole."}, []string{"reason"}),
+		lookup: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "postern_gateway_lookup_seconds",
+			Help: "Duration of one consent look-up for all recipients of a message.", Buckets: buckets}),
+		judge: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "postern_gateway_data_seconds",
+			Help: "From the end of DATA to the reply, look-up and commit included.", Buckets: buckets}),
+		signed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_gateway_signatures_total",
+			Help: "Copies signed; result is ok or error."}, []string{"result"}),
+		advisory: prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_gateway_advisories_total",
+			Help: "Messages of transactional streams that look like marketing."}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.recipients, m.refused, m.lookup, m.judge, m.signed, m.advisory} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *engineMetrics) verdict(stage string, v verdict) {
+	switch {
+	case v.Deny != nil && v.Deny.Defer:
+		m.recipients.WithLabelValues(stage, "defer", string(v.Deny.Reason)).Inc()
+	case v.Deny != nil:
+		m.recipients.WithLabelValues(stage, "deny", string(v.Deny.Reason)).Inc()
+	case v.Would != nil:
+		m.recipients.WithLabelValues(stage, "would", string(v.Would.Reason)).Inc()
+	default:
+		m.recipients.WithLabelValues(stage, "allow", "none").Inc()
+	}
+}

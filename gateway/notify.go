@@ -1,0 +1,97 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+
+	"postern/gateway/address"
+)
+
+// notify tells the sender which recipients of a mixed message were refused
+// (RFC 3464): from <>, to the reverse-path, never about a message from <>.
+// The text names reasons by closed words; headers are returned, bodies not
+// (DSN-4).
+func (e *Engine) notify(ctx context.Context, env *Envelope, m *message, d *decision, denied []int) error {
+	var told []int
+	for _, i := range denied {
+		if wantsFailure(env.Recipients[i].Notify) {
+			told = append(told, i)
+		}
+	}
+	if len(told) == 0 || env.ReversePath.IsZero() {
+		return nil
+	}
+	hdr, body := e.failureReport(env, m, d, told)
+	_, err := e.Submit(ctx, Outgoing{To: env.ReversePath, NotifyNever: true, Header: hdr, Body: body})
+	if err != nil {
+		return fmt.Errorf("notify sender: %w", err)
+	}
+	return nil
+}
+
+// wantsFailure reads NOTIFY: a failure is told unless NEVER or another list
+// was asked for (RFC 3461 section 4.1).
+func wantsFailure(notify string) bool {
+	if notify == "" {
+		return true
+	}
+	for _, n := range strings.Split(notify, ",") {
+		if strings.EqualFold(strings.TrimSpace(n), "FAILURE") {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *Engine) failureReport(env *Envelope, m *message, d *decision, told []int) (hdr, body []byte) {
+	boundary := "=_postern_" + e.newID(e.opts.Now())
+	to := env.ReversePath.Plain()
+	hdr = fmt.Appendf(nil, "From: Mail Delivery System <postmaster@%s>\r\nTo: <%s>\r\nSubject: Not delivered to some recipients\r\n"+
+		"Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%s\"\r\n",
+		e.opts.Hostname, to, boundary)
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "--%s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"+
+		"Your message was accepted for some of its recipients and refused for these:\r\n\r\n", boundary)
+	for _, i := range told {
+		fmt.Fprintf(&b, "  <%s>: %s\r\n", env.Recipients[i].Address.Plain(), d.verdicts[i].Deny.public())
+	}
+	fmt.Fprintf(&b, "\r\n--%s\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; %s\r\n", boundary, e.opts.Hostname)
+	if env.EnvID != "" && isPrintable(env.EnvID) {
+		fmt.Fprintf(&b, "Original-Envelope-Id: %s\r\n", env.EnvID)
+	}
+	for _, i := range told {
+		rc := env.Recipients[i]
+		b.WriteString("\r\n")
+		if rc.ORcpt != "" && isPrintable(rc.ORcpt) {
+			fmt.Fprintf(&b, "Original-Recipient: %s\r\n", rc.ORcpt)
+		}
+		fmt.Fprintf(&b, "Final-Recipient: %s; %s\r\nAction: failed\r\nStatus: 5.7.1\r\nDiagnostic-Code: smtp; 550 5.7.1 %s\r\n",
+			addressType(rc.Address), rc.Address.Plain(), d.verdicts[i].Deny.public())
+	}
+	fmt.Fprintf(&b, "\r\n--%s\r\nContent-Type: text/rfc822-headers\r\n\r\n", boundary)
+	b.Write(m.hdr.Raw())
+	fmt.Fprintf(&b, "\r\n--%s--\r\n", boundary)
+	return hdr, b.Bytes()
+}
+
+func addressType(a address.Address) string {
+	if a.NeedsUTF8() {
+		return "utf-8"
+	}
+	return "rfc822"
+}
+
+func isPrintable(s string) bool {
+	for _, c := range []byte(s) {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// public is what a sender may be told: the reason, but not why somebody is
+// suppressed.
+func (d *Denial) public() string { return strings.ToUpper(string(d.Reason)) }

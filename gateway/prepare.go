@@ -1,0 +1,310 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"postern/gateway/address"
+	"postern/gateway/consent"
+	"postern/gateway/delivery"
+	"postern/gateway/dkim"
+	"postern/gateway/spool"
+	"postern/gateway/stream"
+)
+
+var _ delivery.Preparer = (*Engine)(nil)
+
+// signSlots is how many signatures are made at once: more than cores would
+// only make each slower.
+func signSlots() int { return runtime.GOMAXPROCS(0) }
+
+// Prepare gives the verdict again for the recipients due, and builds what
+// leaves for those still allowed: in marketing a personalised copy each, else
+// one for all (design D5, D6). A store that can't be asked defers marketing.
+// A signing failure defers; nothing leaves unsigned.
+func (e *Engine) Prepare(ctx context.Context, m *spool.Message, due []int) ([]delivery.Copy, []delivery.Refusal, error) {
+	r := e.rules.Load()
+	st, ok := r.byNumber(m.Stream)
+	if !ok {
+		return nil, nil, fmt.Errorf("prepare message %s: stream %d is not configured", m.ID, m.Stream)
+	}
+	job := &job{e: e, m: m, st: st, now: e.opts.Now().UTC()}
+	refusals := job.judge(ctx, r, due)
+	e.recordDenials(ctx, job, refusals)
+	if len(job.allowed) == 0 {
+		return nil, refusals, nil
+	}
+	if err := job.read(); err != nil {
+		return nil, nil, fmt.Errorf("prepare message %s: %w", m.ID, err)
+	}
+	copies, more := job.copies(ctx)
+	return copies, append(refusals, more...), nil
+}
+
+// job is one call of Prepare.
+type job struct {
+	e       *Engine
+	m       *spool.Message
+	st      stream.Stream
+	mode    stream.Mode
+	now     time.Time
+	allowed []addressee
+	denied  []addressee
+	msg     *message
+	at      int // where our own fields go
+	subst   *substitution
+	body    func() dkim.BodyHash
+}
+
+// addressee is one recipient with the verdict on it.
+type addressee struct {
+	index   int
+	answer  consent.Answer
+	verdict verdict
+}
+
+func (j *job) judge(ctx context.Context, r *rules, due []int) (refusals []delivery.Refusal) {
+	j.mode = r.mode(j.st)
+	answers, unknown := make([]consent.Answer, len(due)), false
+	if askedFor(j.st.Kind) {
+		addrs := make([]address.Address, len(due))
+		for k, i := range due {
+			addrs[k] = j.m.Recipients[i].Address
+		}
+		answers, unknown = j.e.lookup(ctx, j.st, addrs)
+	}
+	for k, i := range due {
+		v := judge(question{Kind: j.st.Kind, Mode: j.mode, StoreDown: j.st.StoreDown, Unknown: unknown, Answer: answers[k]})
+		j.e.met.verdict("prepare", v)
+		if v.Deny == nil {
+			j.allowed = append(j.allowed, addressee{i, answers[k], v})
+			continue
+		}
+		j.denied = append(j.denied, addressee{i, answers[k], v})
+		refusals = append(refusals, refuse(i, v.Deny))
+	}
+	return refusals
+}
+
+// refuse turns a verdict into what delivery needs to know.
+func refuse(i int, d *Denial) delivery.Refusal {
+	out := delivery.Refusal{Recipient: i, Reason: d.label(), Defer: d.Defer, Status: "5.7.1"}
+	if d.Defer {
+		out.Status = "4.3.0"
+	}
+	return out
+}
+
+// recordDenials keeps the records of those denied at last; what is deferred
+// is asked again and recorded then.
+func (e *Engine) recordDenials(ctx context.Context, j *job, refusals []delivery.Refusal) {
+	d := &decision{st: j.st, mode: j.mode, msgHash: j.m.MessageID}
+	var which []int
+	for k, a := range j.denied {
+		d.verdicts, d.answers = append(d.verdicts, a.verdict), append(d.answers, a.answer)
+		if !refusals[k].Defer {
+			which = append(which, k)
+		}
+	}
+	e.appendDenials(ctx, d, j.m.ID, which)
+}
+
+// read takes the common header apart, once for all copies.
+func (j *job) read() error {
+	j.msg = scan(j.m.Header, j.m.Body)
+	j.msg.from, _ = mailboxes(j.msg.value(fieldFrom))
+	j.at = j.msg.hdr.AfterTrace()
+	if j.st.Kind == stream.Marketing {
+		j.subst = findPlaceholders(j.msg)
+	}
+	j.body = sync.OnceValue(func() dkim.BodyHash { return dkim.HashBody(j.m.Body) })
+	if j.st.Sign == signDKIM && j.e.deps.Signer == nil {
+		return fmt.Errorf("stream %s wants DKIM, no signer is there", j.st.Name)
+	}
+	return nil
+}
+
+// copies builds what leaves, several at a time where each needs a signature.
+func (j *job) copies(ctx context.Context) ([]delivery.Copy, []delivery.Refusal) {
+	groups := j.groups()
+	out := make([]delivery.Copy, len(groups))
+	errs := make([]error, len(groups))
+	workers := 1
+	if j.st.Sign == signDKIM {
+		workers = min(signSlots(), len(groups))
+	}
+	var next sync.Mutex
+	at := 0
+	take := func() int {
+		next.Lock()
+		defer next.Unlock()
+		at++
+		return at - 1
+	}
+	work := func() {
+		for i := take(); i < len(groups); i = take() {
+			out[i], errs[i] = j.copy(ctx, groups[i])
+		}
+	}
+	var wg sync.WaitGroup
+	for range workers - 1 {
+		wg.Go(work)
+	}
+	work()
+	wg.Wait()
+	return j.sortOut(groups, out, errs)
+}
+
+// sortOut keeps the copies that could be made; the recipients of the others
+// are deferred.
+func (j *job) sortOut(groups [][]addressee, built []delivery.Copy, errs []error) (copies []delivery.Copy, refusals []delivery.Refusal) {
+	for i, g := range groups {
+		if errs[i] == nil {
+			copies = append(copies, built[i])
+			continue
+		}
+		j.e.opts.Log.Error("copy not signed", "message", j.m.ID, "stream", j.st.Name, "err", errs[i])
+		for _, a := range g {
+			refusals = append(refusals, refuse(a.index, &Denial{Reason: SignerFailed, Defer: true}))
+		}
+	}
+	return copies, refusals
+}
+
+// groups are the recipients that share a copy: one by one in marketing and
+// with a reverse-path of their own, else by what is annotated.
+func (j *job) groups() (out [][]addressee) {
+	if j.st.Kind == stream.Marketing || (j.st.Bounce == bounceVERP && !j.m.ReversePath.IsZero()) {
+		for _, a := range j.allowed {
+			out = append(out, []addressee{a})
+		}
+		return out
+	}
+	index := map[string]int{}
+	for _, a := range j.allowed {
+		key := string(j.annotation(a))
+		i, ok := index[key]
+		if !ok {
+			i = len(out)
+			index[key] = i
+			out = append(out, nil)
+		}
+		out[i] = append(out[i], a)
+	}
+	return out
+}
+
+// annotation is the field by which annotate shows what enforcing would do.
+func (j *job) annotation(a addressee) []byte {
+	if j.mode != stream.Annotate || a.verdict.Would == nil {
+		return nil
+	}
+	return []byte("X-Postern-Verdict: would-deny; reason=" + a.verdict.Would.label() + "\r\n")
+}
+
+// copy builds one copy for the recipients of g.
+func (j *job) copy(ctx context.Context, g []addressee) (delivery.Copy, error) {
+	c := delivery.Copy{ReversePath: j.m.ReversePath, Header: j.m.Header, Body: j.m.Body, UTF8: j.m.UTF8, EightBit: j.m.EightBit}
+	for _, a := range g {
+		c.Recipients = append(c.Recipients, a.index)
+	}
+	extra := j.annotation(g[0])
+	if j.st.Kind == stream.Marketing {
+		token := j.e.deps.Tokens.Seal(g[0].answer.Subject, j.st.Number, j.now)
+		c.Header = j.marketingHeader(token, extra)
+		if j.subst != nil {
+			c.Body = j.subst.apply(j.m.Body, j.e.links(token))
+		}
+	} else if len(extra) > 0 {
+		c.Header = j.msg.hdr.Edit().Insert(j.at, extra).Bytes()
+	}
+	if err := j.bounceTo(&c, g[0]); err != nil {
+		return c, err
+	}
+	if j.st.Sign != signDKIM {
+		return c, nil
+	}
+	return j.signed(ctx, c)
+}
+
+// bounceTo puts a reverse-path of ours in place of the client's where the
+// stream says so (design D19).
+func (j *job) bounceTo(c *delivery.Copy, a addressee) error {
+	if j.st.Bounce != bounceVERP || c.ReversePath.IsZero() || a.answer.Subject.IsZero() {
+		return nil
+	}
+	path, err := address.Parse("b+" + j.e.deps.Tokens.Seal(a.answer.Subject, j.st.Number, j.now) + "@" + j.e.opts.BounceDomain)
+	if err != nil {
+		return fmt.Errorf("make bounce address: %w", err)
+	}
+	c.ReversePath = path
+	return nil
+}
+
+// signed puts the signatures before the copy's header.
+func (j *job) signed(ctx context.Context, c delivery.Copy) (delivery.Copy, error) {
+	select {
+	case j.e.sign <- struct{}{}:
+		defer func() { <-j.e.sign }()
+	case <-ctx.Done():
+		return c, ctx.Err()
+	}
+	sum := dkim.BodyHash{}
+	if j.subst != nil {
+		sum = dkim.HashBody(c.Body)
+	} else {
+		sum = j.body()
+	}
+	sig, err := j.e.deps.Signer.Sign(c.Header, sum, j.msg.fromDomain())
+	if err != nil {
+		j.e.met.signed.WithLabelValues("error").Inc()
+		return c, err
+	}
+	j.e.met.signed.WithLabelValues("ok").Inc()
+	c.Header = append(sig, c.Header...)
+	return c, nil
+}
+
+// marketingHeader is the common header with this recipient's own fields.
+func (j *job) marketingHeader(token string, extra []byte) []byte {
+	e, m := j.e, j.msg
+	edit := m.hdr.Edit()
+	own := make([]byte, 0, 640)
+	if !j.keepsUnsubscribe() {
+		edit.RemoveAll("List-Unsubscribe").RemoveAll("List-Unsubscribe-Post")
+		own = append(own, "List-Unsubscribe: <"+e.unsubscribeURL(token)+">,\r\n\t<mailto:u+"+token+"@"+e.opts.MailtoDomain+">\r\n"+oneClick...)
+	} else if !oneClickOnly(m) {
+		edit.RemoveAll("List-Unsubscribe-Post")
+		own = append(own, oneClick...)
+	}
+	edit.RemoveAll("List-Id")
+	own = append(own, "List-Id: "+listTitle(j.st.Title)+"<"+j.st.ListID+">\r\n"...)
+	if j.st.FeedbackID != "" {
+		edit.RemoveAll("Feedback-ID")
+		own = append(own, "Feedback-ID: "+j.st.FeedbackID+"\r\n"...)
+	}
+	return edit.Insert(j.at, append(own, extra...)).Bytes()
+}
+
+const oneClick = "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+
+func oneClickOnly(m *message) bool {
+	return m.count[fieldListUnsubscribePost] == 1 && m.value(fieldListUnsubscribePost) == "List-Unsubscribe=One-Click"
+}
+
+// keepsUnsubscribe tells whether the client's own List-Unsubscribe stays: if
+// configured, and if it has exactly one https link (UNS-1).
+func (j *job) keepsUnsubscribe() bool {
+	return j.st.Unsubscribe == keepOwn && usableUnsubscribe(j.msg)
+}
+
+func (e *Engine) unsubscribeURL(token string) string { return e.opts.PublicURL + "/u/" + token }
+func (e *Engine) preferencesURL(token string) string { return e.opts.PublicURL + "/p/" + token }
+
+// links are the texts that stand for the placeholders.
+func (e *Engine) links(token string) [placeholderCount]string {
+	return [placeholderCount]string{e.unsubscribeURL(token), e.preferencesURL(token)}
+}

@@ -1,0 +1,211 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"postern/gateway/stream"
+)
+
+// Would is one recipient that enforcing would have refused (design D2).
+type Would struct {
+	Stream string
+	Reason Reason
+	Client string    // name in the config
+	Sender string    // From domain: a domain of the company's own, or ""
+	Day    time.Time // UTC
+}
+
+// Reporter counts what enforcing would have stopped. It must not block.
+type Reporter interface{ Would(Would) }
+
+// Row is one line of "postern report would-block".
+type Row struct {
+	Day    string `json:"day"` // 2026-11-24
+	Stream string `json:"stream"`
+	Reason Reason `json:"reason"`
+	Client string `json:"client"`
+	Sender string `json:"sender"`
+	Count  int64  `json:"count"`
+}
+
+// Keys of the gateway in Redis.
+const (
+	reportPrefix = "pg:would:" // + day: hash, field "stream|reason|client|sender" → count; lives reportLife
+	modesKey     = "pg:modes"  // hash, stream name → mode; no end
+	reportLife   = 100 * 24 * time.Hour
+	reportFields = 10000 // distinct lines kept in memory between two flushes
+)
+
+// Report counts in memory and adds to Redis every second, shared by all
+// nodes. Counts are advice: those of the last second are lost with the process.
+type Report struct {
+	rdb  redis.UniversalClient
+	log  *slog.Logger
+	mu   sync.Mutex
+	rows map[string]map[string]int64 // day → field → count
+	size int
+}
+
+var (
+	_ Reporter  = (*Report)(nil)
+	_ ModeStore = (*Report)(nil)
+)
+
+// NewReport keeps its counts, and the modes operators set, in rdb. log may be nil.
+func NewReport(rdb redis.UniversalClient, log *slog.Logger) *Report {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Report{rdb: rdb, log: log, rows: map[string]map[string]int64{}}
+}
+
+// Would counts one.
+func (r *Report) Would(w Would) {
+	field := strings.Join([]string{fieldSafe(w.Stream), string(w.Reason), fieldSafe(w.Client), fieldSafe(w.Sender)}, "|")
+	day := w.Day.UTC().Format(time.DateOnly)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.add(day, field, 1)
+}
+
+func (r *Report) add(day, field string, n int64) {
+	fields := r.rows[day]
+	if fields == nil {
+		fields = map[string]int64{}
+		r.rows[day] = fields
+	}
+	if _, ok := fields[field]; !ok {
+		if r.size >= reportFields {
+			return // Redis is away for long, or senders are made up: bounded memory goes first
+		}
+		r.size++
+	}
+	fields[field] += n
+}
+
+func fieldSafe(s string) string { return strings.ReplaceAll(s, "|", "_") }
+
+// Run writes the counts to Redis every second until ctx ends, then once more.
+func (r *Report) Run(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+			defer cancel()
+			if err := r.Flush(last); err != nil {
+				r.log.Warn("last would-block counts lost", "err", err)
+			}
+			return nil
+		case <-tick.C:
+			if err := r.Flush(ctx); err != nil && ctx.Err() == nil {
+				r.log.Warn("would-block counts not written", "err", err)
+			}
+		}
+	}
+}
+
+// Flush writes the counts now. What can't be written is kept for the next time.
+func (r *Report) Flush(ctx context.Context) error {
+	r.mu.Lock()
+	rows := r.rows
+	r.rows, r.size = map[string]map[string]int64{}, 0
+	r.mu.Unlock()
+	for day, fields := range rows {
+		_, err := r.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for f, n := range fields {
+				p.HIncrBy(ctx, reportPrefix+day, f, n)
+			}
+			p.Expire(ctx, reportPrefix+day, reportLife)
+			return nil
+		})
+		if err != nil {
+			r.keep(rows)
+			return fmt.Errorf("write would-block counts: %w", err)
+		}
+		delete(rows, day)
+	}
+	return nil
+}
+
+func (r *Report) keep(rows map[string]map[string]int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for day, fields := range rows {
+		for f, n := range fields {
+			r.add(day, f, n)
+		}
+	}
+}
+
+// WouldBlock lists the counts of the days from since to until, both included,
+// most first within a day.
+func (r *Report) WouldBlock(ctx context.Context, since, until time.Time) ([]Row, error) {
+	var out []Row
+	since = since.UTC().Truncate(24 * time.Hour)
+	for d := since; !d.After(until.UTC()); d = d.AddDate(0, 0, 1) {
+		day := d.Format(time.DateOnly)
+		fields, err := r.rdb.HGetAll(ctx, reportPrefix+day).Result()
+		if err != nil {
+			return nil, fmt.Errorf("read would-block counts of %s: %w", day, err)
+		}
+		rows := make([]Row, 0, len(fields))
+		for f, v := range fields {
+			parts := strings.Split(f, "|")
+			n, err := strconv.ParseInt(v, 10, 64)
+			if len(parts) != 4 || err != nil {
+				continue
+			}
+			rows = append(rows, Row{Day: day, Stream: parts[0], Reason: Reason(parts[1]), Client: parts[2], Sender: parts[3], Count: n})
+		}
+		sort.Slice(rows, func(i, j int) bool {
+			a, b := rows[i], rows[j]
+			if a.Count != b.Count {
+				return a.Count > b.Count
+			}
+			return a.Stream+string(a.Reason)+a.Client+a.Sender < b.Stream+string(b.Reason)+b.Client+b.Sender
+		})
+		out = append(out, rows...)
+	}
+	return out, nil
+}
+
+// Modes reads the modes that operators set.
+func (r *Report) Modes(ctx context.Context) (map[string]stream.Mode, error) {
+	all, err := r.rdb.HGetAll(ctx, modesKey).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read modes: %w", err)
+	}
+	out := map[string]stream.Mode{}
+	for name, m := range all {
+		switch mode := stream.Mode(m); mode {
+		case stream.Observe, stream.Annotate, stream.Enforce:
+			out[name] = mode
+		}
+	}
+	return out, nil
+}
+
+// SetMode keeps a mode; "" forgets it.
+func (r *Report) SetMode(ctx context.Context, name string, m stream.Mode) error {
+	var err error
+	if m == "" {
+		err = r.rdb.HDel(ctx, modesKey, name).Err()
+	} else {
+		err = r.rdb.HSet(ctx, modesKey, name, string(m)).Err()
+	}
+	if err != nil {
+		return fmt.Errorf("keep mode: %w", err)
+	}
+	return nil
+}
