@@ -61,6 +61,13 @@ type Event struct {
 	IP           string    // only if needed
 	UserAgent    string    // only if needed
 	Actor        string    // who entered it, as in ledger.Record
+
+	Subject   address.SubjectID // instead of Address for withdrawn and objected, as from a token
+	Ref       string            // confirmed: id of the given event that was clicked; Address may then be empty
+	Pending   bool              // given: waits for the person's confirmation; implied by Method "form"
+	Preticked bool              // the box was ticked beforehand: such a record is refused (CON-2)
+	PolicyURL string            // the privacy notice shown (GDPR Art. 13)
+	MailRef   string            // id of the confirmation mail sent (CON-12)
 }
 
 // Scope is how far a suppression reaches within its controller.

@@ -1,0 +1,229 @@
+package consent
+
+import (
+	"bufio"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// FormatPostern is the own CSV format. A header line names the columns, in any
+// order; address is the only one needed:
+//
+//	address          the address as the person gave it
+//	action           given, confirmed (double opt-in), unconfirmed, unsubscribed,
+//	                 objected, complaint, bounce; empty: given
+//	time             RFC 3339 or "2006-01-02 15:04:05", UTC where no zone is given
+//	purpose          what consent is given for
+//	basis            express, soft, implied
+//	wording          the full text shown
+//	wording_version  its version
+//	source           where it was asked: URL, shop, form
+//	language         BCP 47
+//	jurisdiction     EU, UK, CA, ...
+//	expires          end of the consent; needed for implied
+//	conditions       for soft: four of y and n, as in yyyy (ePrivacy Art. 13(2))
+//	ip               only if needed
+const FormatPostern = "postern"
+
+// rowState is what a row says about the person.
+type rowState int
+
+const (
+	rowConsent rowState = iota
+	rowUnconfirmed
+	rowOptOut
+)
+
+// importRow is one row of any format.
+type importRow struct {
+	address      string
+	state        rowState
+	reason       Reason // of an opt-out
+	confirmed    bool   // by double opt-in
+	time         time.Time
+	expires      time.Time
+	purpose      string
+	basis        string
+	wording      string
+	wordingVer   string
+	source       string
+	language     string
+	jurisdiction string
+	ip           string
+	conditions   [4]bool
+}
+
+// mapping reads the rows of one file.
+type mapping struct {
+	format string
+	column map[string]int
+	read1  func(get func(string) string) (importRow, error)
+}
+
+// csvFormat is one tool's export.
+type csvFormat struct {
+	name    string
+	needs   []string // lower-case columns that tell it from others
+	address string
+	read    func(get func(string) string) (importRow, error)
+}
+
+// csvFormats are tried in order: those with the most telling columns first.
+func csvFormats() []csvFormat {
+	return []csvFormat{
+		{FormatPostern, []string{"address"}, "address", readPostern},
+	}
+}
+
+// Formats lists the names that ImportOptions.Format takes.
+func Formats() []string {
+	var out []string
+	for _, f := range csvFormats() {
+		out = append(out, f.name)
+	}
+	return out
+}
+
+func mapHeader(header []string, want string) (mapping, error) {
+	column := map[string]int{}
+	for i, h := range header {
+		h = strings.ToLower(strings.TrimSpace(h))
+		if _, dup := column[h]; !dup {
+			column[h] = i
+		}
+	}
+	for _, f := range csvFormats() {
+		if want != "" && f.name != want {
+			continue
+		}
+		if hasAll(column, f.needs) {
+			return mapping{f.name, column, f.read}, nil
+		}
+		if want != "" {
+			return mapping{}, fmt.Errorf("%w: the header line lacks a column that %s exports have: %s", ErrRefused, f.name, strings.Join(f.needs, ", "))
+		}
+	}
+	if want != "" {
+		return mapping{}, fmt.Errorf("%w: format %q is none of %s", ErrRefused, want, strings.Join(Formats(), ", "))
+	}
+	return mapping{}, fmt.Errorf("%w: the header line fits none of the formats %s", ErrRefused, strings.Join(Formats(), ", "))
+}
+
+func hasAll(column map[string]int, names []string) bool {
+	for _, n := range names {
+		if _, ok := column[n]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
+func (m mapping) read(fields []string) (importRow, error) {
+	return m.read1(func(name string) string {
+		i, ok := m.column[name]
+		if !ok || i >= len(fields) {
+			return ""
+		}
+		return strings.TrimSpace(fields[i])
+	})
+}
+
+func readPostern(get func(string) string) (importRow, error) {
+	x := importRow{
+		address: get("address"), purpose: get("purpose"), basis: get("basis"), wording: get("wording"),
+		wordingVer: get("wording_version"), source: get("source"), language: get("language"),
+		jurisdiction: get("jurisdiction"), ip: get("ip"),
+	}
+	var err error
+	if x.time, err = parseTime(get("time")); err != nil {
+		return x, fmt.Errorf("time: %w", err)
+	}
+	if x.expires, err = parseTime(get("expires")); err != nil {
+		return x, fmt.Errorf("expires: %w", err)
+	}
+	if c := get("conditions"); c != "" {
+		if len(c) != 4 || strings.Trim(c, "yn") != "" {
+			return x, errors.New("conditions: four of y and n are needed")
+		}
+		for i := range x.conditions {
+			x.conditions[i] = c[i] == 'y'
+		}
+	}
+	return x, x.setAction(get("action"))
+}
+
+func (x *importRow) setAction(action string) error {
+	switch strings.ToLower(action) {
+	case "", "given":
+	case "confirmed":
+		x.confirmed = true
+	case "unconfirmed", "pending":
+		x.state = rowUnconfirmed
+	case "unsubscribed", "withdrawn":
+		x.optOut(Unsubscribed)
+	case "objected":
+		x.optOut(ObjectedTo)
+	case "complaint":
+		x.optOut(Complained)
+	case "bounce":
+		x.optOut(Bounced)
+	default:
+		return errors.New("action: none of given, confirmed, unconfirmed, unsubscribed, objected, complaint, bounce")
+	}
+	return nil
+}
+
+func (x *importRow) optOut(r Reason) { x.state, x.reason = rowOptOut, r }
+
+// timeLayouts are the ways the tools write times; UTC where no zone is given.
+var timeLayouts = []string{
+	time.RFC3339Nano, "2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02 15:04:05-07",
+	"2006-01-02 15:04:05-07:00", "2006-01-02 15:04:05 -0700 MST", "2006-01-02 15:04:05 MST", "2006-01-02 15:04", "2006-01-02",
+}
+
+// parseTime reads a time of an export; empty is the zero time. A plain number
+// of nine to eleven digits is Unix seconds.
+func parseTime(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range timeLayouts {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil && len(s) >= 9 && len(s) <= 11 {
+		return time.Unix(n, 0).UTC(), nil
+	}
+	return time.Time{}, errors.New("not a time as 2006-01-02T15:04:05Z or 2006-01-02 15:04:05")
+}
+
+// skipBOM removes the byte order mark that spreadsheets put before a CSV.
+func skipBOM(in io.Reader) io.Reader {
+	b := bufio.NewReaderSize(in, 64<<10)
+	if mark, err := b.Peek(3); err == nil && string(mark) == "\ufeff" {
+		_, _ = b.Discard(3) // was peeked: cannot fail
+	}
+	return b
+}
+
+// separatorOf finds another separator than the comma in a header line.
+func separatorOf(line string) rune {
+	for _, sep := range ";\t|" {
+		if strings.ContainsRune(line, sep) {
+			return sep
+		}
+	}
+	return 0
+}
+
+func splitHeader(line string, sep rune) ([]string, error) {
+	c := csv.NewReader(strings.NewReader(line))
+	c.Comma, c.LazyQuotes = sep, true
+	return c.Read()
+}

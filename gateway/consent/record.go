@@ -1,0 +1,235 @@
+package consent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"postern/gateway/address"
+	"postern/gateway/ledger"
+)
+
+// Record stores one consent event and gives its id. Given by Method "form", or
+// with Pending set, waits for Confirmed. Confirmed by Method "form" or "link"
+// is the person's own second step: it also lifts what they had unsubscribed
+// from, withdrawn or objected to for that purpose before the sign-up, never a
+// bounce, complaint, erasure, hold or manual entry. Withdrawn and objected
+// bind every form of the address and are journalled first; if Redis is away
+// then, they bind this node, the id is given and the error wraps
+// ErrStoreUnavailable. The same ID again is the same event. Other errors wrap
+// ErrRefused with all that is missing, or ErrNotFound for an unknown Ref.
+func (r *Registry) Record(ctx context.Context, e Event) (id string, err error) {
+	now := r.opts.Now()
+	if err := checkEvent(e, now); err != nil {
+		return "", err
+	}
+	if e.Time.IsZero() || e.Time.After(now) {
+		e.Time = now
+	}
+	if optOut(e.Action) {
+		return r.recordOptOut(ctx, e)
+	}
+	return bounded(ctx, r, r.opts.WriteTimeout, func(ctx context.Context) (string, error) {
+		if e.Action == Confirmed {
+			return r.recordConfirmed(ctx, e)
+		}
+		who := r.ring.Identify(e.Controller, e.Address)
+		return r.recordOptIn(ctx, e, who, nil)
+	})
+}
+
+// subjectOf is the id an opt-out is stored under.
+func (r *Registry) subjectOf(controller string, a address.Address, s address.SubjectID) address.SubjectID {
+	if a.IsZero() {
+		return s
+	}
+	return r.ring.Identify(controller, a).ID
+}
+
+func (r *Registry) recordOptOut(ctx context.Context, e Event) (string, error) {
+	subject := r.subjectOf(e.Controller, e.Address, e.Subject)
+	text, hash, full, err := termsOf(e).encode()
+	if err != nil {
+		return "", err
+	}
+	id, err := idFor(subject, e.ID)
+	if err != nil {
+		return "", err
+	}
+	build := func(id, _ eventID) (part, ledger.Record) {
+		x := entry{
+			id: id, action: e.Action, basis: e.Basis, at: e.Time.UnixMilli(), terms: hash,
+			person: personal(e.Method), extras: extras{IP: e.IP, UserAgent: e.UserAgent}.encode(),
+		}
+		return part{consentField(anyForm, e.Purpose), string(x.encode())}, recordOf(e, subject, id, full)
+	}
+	stands := func(log string) (bool, error) {
+		events, err := decodeEntries(log, nil)
+		return fold(events, e.Time).out(), err
+	}
+	return r.bind(ctx, binder{
+		subject: subject, controller: e.Controller, id: id, build: build, stands: stands, reused: e.ID != "",
+		before: func(ctx context.Context) error { return r.storeTerms(ctx, text, hash) },
+	})
+}
+
+// recordOf is what the ledger keeps of a consent event: closed words and
+// hashes, so that wording and state can be proven without naming anyone.
+func recordOf(e Event, s address.SubjectID, id eventID, termsFull string) ledger.Record {
+	actor := e.Actor
+	if actor == "" {
+		actor = "api"
+	}
+	return ledger.Record{
+		ID: "consent:" + id.of(s), Time: e.Time, Kind: ledger.KindConsent, Controller: e.Controller, Subject: s,
+		Actor: actor, Action: string(e.Action), Reason: string(e.Basis), Ref: id.of(s),
+		Data: map[string]string{"purpose": e.Purpose, "terms": termsFull},
+	}
+}
+
+// storeTerms keeps the shared part of the evidence before anything refers to it.
+func (r *Registry) storeTerms(ctx context.Context, text string, h termsHash) error {
+	fresh, err := r.rdb.SetNX(ctx, termsKey(h), text, 0).Result()
+	if err != nil || fresh {
+		return err
+	}
+	had, err := r.rdb.Get(ctx, termsKey(h)).Result()
+	if err == nil && had != text {
+		return fmt.Errorf("%w: terms %s hold another content", ErrDamaged, h)
+	}
+	return err
+}
+
+// recordOptIn stores a give. lift, if set, is written in the same step.
+func (r *Registry) recordOptIn(ctx context.Context, e Event, who address.Identity, lift *suppEntry) (string, error) {
+	id, err := idFor(who.ID, e.ID)
+	if err != nil {
+		return "", err
+	}
+	x := entry{
+		id: id, action: e.Action, basis: e.Basis, at: e.Time.UnixMilli(),
+		imported: e.Method == "import", person: personal(e.Method),
+		pending: e.Action == Given && (e.Pending || e.Method == "form"),
+	}
+	own := extras{IP: e.IP, UserAgent: e.UserAgent, Ref: e.Ref, Mail: e.MailRef}
+	if !e.Expires.IsZero() {
+		x.expires = e.Expires.Unix()
+	}
+	if x.pending {
+		own.Until, x.expires = x.expires, e.Time.Add(r.opts.PendingFor).Unix()
+	}
+	x.extras = own.encode()
+	text, hash, full, err := termsOf(e).encode()
+	if err != nil {
+		return "", err
+	}
+	x.terms = hash
+	if err := r.storeTerms(ctx, text, hash); err != nil {
+		return "", err
+	}
+	// The ledger first: an event that it tells of and Redis missed mails nobody.
+	if err := r.journal.record([]ledger.Record{recordOf(e, who.ID, id, full)}); err != nil {
+		return "", err
+	}
+	c := &change{subject: who.ID, controller: e.Controller, parts: []part{{consentField(who.Exact, e.Purpose), string(x.encode())}}}
+	if lift != nil {
+		c.parts = append(c.parts, part{fieldSuppression, string(lift.encode())})
+	}
+	_, err = r.apply(ctx, []*change{c})
+	return id.of(who.ID), err
+}
+
+// recordConfirmed finds the sign-up that is confirmed, takes over its wording
+// where the event brings none, and stores the confirmation.
+func (r *Registry) recordConfirmed(ctx context.Context, e Event) (string, error) {
+	who, given, err := r.signUp(ctx, e)
+	if err != nil {
+		return "", err
+	}
+	if e.Wording == "" {
+		if given == nil {
+			return "", fmt.Errorf("%w: nothing waits for this confirmation, and it brings no wording of its own", ErrRefused)
+		}
+		if e, err = r.inherit(ctx, e, who.ID, *given); err != nil {
+			return "", err
+		}
+	}
+	if !personal(e.Method) {
+		return r.recordOptIn(ctx, e, who, nil)
+	}
+	since := e.Time
+	if given != nil {
+		since = given.time()
+	}
+	lift := suppEntry{op: opLift, at: since.UnixMilli(), exact: who.Exact, purpose: e.Purpose}
+	lift.id = hashID("lift", e.Purpose, string(who.Exact[:]), since.UTC().Format(time.RFC3339Nano))
+	return r.recordOptIn(ctx, e, who, &lift)
+}
+
+// signUp finds the newest sign-up of the exact form that waits, or the one
+// that Ref names. nil where none waits.
+func (r *Registry) signUp(ctx context.Context, e Event) (who address.Identity, given *entry, err error) {
+	var want eventID
+	if e.Ref != "" {
+		subject, id, err := parseID(e.Ref)
+		if err != nil {
+			return who, nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+		}
+		want, who.ID = id, subject
+	} else {
+		who = r.ring.Identify(e.Controller, e.Address)
+	}
+	all, err := r.rdb.HGetAll(ctx, subjectKey(who.ID)).Result()
+	if err != nil {
+		return who, nil, err
+	}
+	for field, log := range all {
+		exact, purpose, ok := parseConsentField(field)
+		if !ok || purpose != e.Purpose || (e.Ref == "" && exact != who.Exact) {
+			continue
+		}
+		events, err := decodeEntries(log, nil)
+		if err != nil {
+			return who, nil, err
+		}
+		for _, x := range events {
+			fits := x.action == Given && x.pending && !x.over(e.Time) && (e.Ref == "" || x.id == want)
+			if fits && (given == nil || x.at > given.at) {
+				given, who.Exact = &x, exact
+			}
+		}
+	}
+	if e.Ref != "" && given == nil {
+		return who, nil, fmt.Errorf("%w: the sign-up has run out or was never made", ErrNotFound)
+	}
+	return who, given, nil
+}
+
+// inherit gives a confirmation the evidence of its sign-up.
+func (r *Registry) inherit(ctx context.Context, e Event, s address.SubjectID, given entry) (Event, error) {
+	text, err := r.rdb.Get(ctx, termsKey(given.terms)).Result()
+	if errors.Is(err, redis.Nil) {
+		return e, fmt.Errorf("%w: the wording of the sign-up is gone", ErrDamaged)
+	}
+	if err != nil {
+		return e, err
+	}
+	t, err := decodeTerms(text)
+	if err != nil {
+		return e, err
+	}
+	own, err := decodeExtras(given.extras)
+	if err != nil {
+		return e, err
+	}
+	e.Wording, e.WordingVer, e.Basis, e.Conditions = t.Wording, t.WordingVer, t.Basis, t.Conditions
+	e.Source, e.Language, e.Jurisdiction, e.PolicyURL = t.Source, t.Language, t.Jurisdiction, t.PolicyURL
+	e.Ref = given.id.of(s)
+	if e.Expires.IsZero() && own.Until != 0 {
+		e.Expires = time.Unix(own.Until, 0).UTC()
+	}
+	return e, nil
+}

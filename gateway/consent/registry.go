@@ -1,0 +1,170 @@
+package consent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/redis/go-redis/v9"
+
+	"postern/gateway/address"
+	"postern/gateway/ledger"
+)
+
+// Trail takes the records that belong to a change into the same batch, so
+// that both are durable or neither (design D15).
+type Trail interface {
+	// Stage adds the records to b; they become durable when b commits.
+	Stage(b *pebble.Batch, recs ...ledger.Record) error
+	// Notify tells that a batch with staged records has committed.
+	Notify()
+}
+
+// Options of a Registry. The zero value works.
+type Options struct {
+	// Timeout bounds one look-up. Default 2 s, at most 10 s (design D4).
+	Timeout time.Duration
+	// WriteTimeout bounds one change and each batch of an import. Default 10 s.
+	WriteTimeout time.Duration
+	// PendingFor is how long a sign-up waits for its confirmation. Default and
+	// at most 7 days (CON-12).
+	PendingFor time.Duration
+	// UndoFor is how long an opt-out can be undone by its link. Default 24 h
+	// (design D7).
+	UndoFor time.Duration
+	// Tick is how often Run looks after the store. Default 1 s.
+	Tick time.Duration
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+	// Log takes warnings. Default: discarded.
+	Log *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	if o.Timeout <= 0 {
+		o.Timeout = 2 * time.Second
+	}
+	o.Timeout = min(o.Timeout, 10*time.Second)
+	if o.WriteTimeout <= 0 {
+		o.WriteTimeout = 10 * time.Second
+	}
+	if o.PendingFor <= 0 || o.PendingFor > 7*24*time.Hour {
+		o.PendingFor = 7 * 24 * time.Hour
+	}
+	if o.UndoFor <= 0 {
+		o.UndoFor = 24 * time.Hour
+	}
+	if o.Tick <= 0 {
+		o.Tick = time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Registry is the consent store of this node's relay: Redis shared with the
+// other nodes, and the node's own journal of opt-outs. It is safe for
+// concurrent use.
+type Registry struct {
+	rdb     redis.UniversalClient
+	ring    *address.Keyring
+	journal *journal
+	opts    Options
+	direct  bool // the client heeds context deadlines by itself
+
+	healing sync.Mutex // one replay at a time
+	blocked errorBox   // why nobody may be mailed, found by Run
+}
+
+// New makes a registry over rdb and the node's store db. trail may be nil
+// where nothing is recorded. Redis need not answer yet. Set
+// ContextTimeoutEnabled in the client's options, which saves a goroutine per
+// call. Errors: an unreadable journal.
+func New(rdb redis.UniversalClient, ring *address.Keyring, db *pebble.DB, trail Trail, opts Options) (*Registry, error) {
+	if rdb == nil || ring == nil || db == nil {
+		return nil, errors.New("consent registry: Redis client, keyring and node store are needed")
+	}
+	j, err := openJournal(db, trail)
+	if err != nil {
+		return nil, fmt.Errorf("open consent journal: %w", err)
+	}
+	return &Registry{rdb: rdb, ring: ring, journal: j, opts: opts.withDefaults(), direct: heedsContext(rdb)}, nil
+}
+
+func heedsContext(rdb redis.UniversalClient) bool {
+	switch c := rdb.(type) {
+	case *redis.Client:
+		return c.Options().ContextTimeoutEnabled
+	case *redis.ClusterClient:
+		return c.Options().ContextTimeoutEnabled
+	}
+	return false
+}
+
+// bounded runs f for at most d; a client that ignores the context is left to
+// end by its own timeout. Errors of the store come back wrapping
+// ErrStoreUnavailable.
+func bounded[T any](ctx context.Context, r *Registry, d time.Duration, f func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	if r.direct {
+		v, err := f(ctx)
+		return v, asUnavailable(err)
+	}
+	type result struct {
+		v   T
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		v, err := f(ctx)
+		done <- result{v, err}
+	}()
+	select {
+	case res := <-done:
+		return res.v, asUnavailable(res.err)
+	case <-ctx.Done():
+		var none T
+		return none, asUnavailable(ctx.Err())
+	}
+}
+
+// asUnavailable marks what Redis or the way to it answered. Only the package's
+// own findings keep their name.
+func asUnavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, own := range []error{ErrStoreUnavailable, ErrRefused, ErrNotFound, ErrUndoOver, ErrForeignKey, ErrDamaged} {
+		if errors.Is(err, own) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+}
+
+// errorBox holds one error for many readers.
+type errorBox struct {
+	mu  sync.RWMutex
+	err error
+}
+
+func (b *errorBox) get() error {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.err
+}
+
+func (b *errorBox) set(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.err = err
+}

@@ -1,0 +1,43 @@
+package consent
+
+import "github.com/redis/go-redis/v9"
+
+// appendScript adds entries to logs of one subject, each once.
+//
+//	KEYS[1]  the subject's hash
+//	ARGV[1]  the controller's id
+//	then per entry: field, id (8 octets), framed entry
+//
+// Returns how many entries were new. An error where the subject belongs to
+// another controller.
+var appendScript = redis.NewScript(`
+local key = KEYS[1]
+local had = redis.call('HGET', key, 'k')
+if had and had ~= ARGV[1] then
+  return redis.error_reply('WRONGCONTROLLER the subject belongs to another controller')
+end
+if not had then redis.call('HSET', key, 'k', ARGV[1]) end
+local added = 0
+for i = 2, #ARGV, 3 do
+  local field, id = ARGV[i], ARGV[i + 1]
+  local log = redis.call('HGET', key, field)
+  if not log then log = '' end
+  local at, found = 1, false
+  while at <= #log do
+    local n, skip = string.byte(log, at), 1
+    if n >= 128 then
+      n, skip = (n - 128) * 256 + string.byte(log, at + 1), 2
+    end
+    if string.sub(log, at + skip, at + skip + 7) == id then
+      found = true
+      break
+    end
+    at = at + skip + n
+  end
+  if not found then
+    redis.call('HSET', key, field, log .. ARGV[i + 2])
+    added = added + 1
+  end
+end
+return added
+`)

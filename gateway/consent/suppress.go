@@ -1,0 +1,334 @@
+package consent
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"postern/gateway/address"
+	"postern/gateway/ledger"
+)
+
+// binder is one opt-out on its way: journal, Redis, and again under a new id
+// where the given id names an older one that no longer stands.
+type binder struct {
+	subject    address.SubjectID
+	controller string
+	id         eventID
+	build      func(id, repeats eventID) (part, ledger.Record)
+	stands     func(log string) (bool, error) // whether the log, as stored, still says no
+	before     func(context.Context) error    // what Redis has to hold first
+	reused     bool                           // the id is the caller's: it may have been used and undone before
+}
+
+// bind makes an opt-out durable and binding. With Redis away the id comes with
+// an error wrapping ErrStoreUnavailable: this node heeds it already, and Run
+// brings it to Redis.
+func (r *Registry) bind(ctx context.Context, b binder) (string, error) {
+	first := b.id
+	var repeats eventID
+	for {
+		p, rec := b.build(b.id, repeats)
+		c := &change{subject: b.subject, controller: b.controller, parts: []part{p}}
+		if err := r.journal.write([]*change{c}, []ledger.Record{rec}); err != nil {
+			return "", err
+		}
+		stale, err := bounded(ctx, r, r.opts.WriteTimeout, func(ctx context.Context) (bool, error) {
+			if b.before != nil {
+				if err := b.before(ctx); err != nil {
+					return false, err
+				}
+			}
+			added, err := r.applyJournalled(ctx, []*change{c})
+			if err != nil || added[0] > 0 {
+				return false, err
+			}
+			log, err := r.rdb.HGet(ctx, subjectKey(b.subject), p.field).Result()
+			if err != nil {
+				return false, err
+			}
+			stands, err := b.stands(log)
+			return !stands, err
+		})
+		again := repeats != eventID{}
+		if again || (err == nil && !stale) {
+			return b.finish(err)
+		}
+		// The person undid the first one and says no again by the same link;
+		// or that can't be seen now, and saying no twice does no harm.
+		failed := err
+		repeats = first
+		if b.id, err = idFor(b.subject, ""); err != nil {
+			return "", err
+		}
+		if failed != nil && !b.reused {
+			b.id = first
+			return b.finish(failed)
+		}
+	}
+}
+
+func (b binder) finish(err error) (string, error) {
+	id := b.id.of(b.subject)
+	if err != nil {
+		return id, fmt.Errorf("bring opt-out %s to the store: %w", id, err)
+	}
+	return id, nil
+}
+
+// Suppress stops mail to a person. It is journalled and recorded in the ledger
+// in one fsync, then brought to Redis, then answered. With Redis away the id
+// is given and the error wraps ErrStoreUnavailable: the suppression binds this
+// node already and reaches the others when Redis is back. The same ID again is
+// the same suppression while it stands. Errors wrap ErrRefused where something
+// is missing.
+func (r *Registry) Suppress(ctx context.Context, s Suppression) (id string, err error) {
+	now := r.opts.Now()
+	if err := checkSuppression(s); err != nil {
+		return "", err
+	}
+	if s.Time.IsZero() || s.Time.After(now) {
+		s.Time = now
+	}
+	subject := r.subjectOf(s.Controller, s.Address, s.Subject)
+	first, err := idFor(subject, s.ID)
+	if err != nil {
+		return "", err
+	}
+	build := func(id, repeats eventID) (part, ledger.Record) {
+		x := suppEntry{
+			id: id, target: repeats, op: opSet, at: s.Time.UnixMilli(), reason: s.Reason, scope: s.Scope,
+			source: s.Source, caseNo: s.Case, actor: s.Actor,
+		}
+		if s.Scope == ScopeStream {
+			x.stream = s.Stream
+		}
+		if s.Scope == ScopePurpose {
+			x.purpose = s.Purpose
+		}
+		return part{fieldSuppression, string(x.encode())}, s.record(subject, id)
+	}
+	stands := func(log string) (bool, error) {
+		entries, err := decodeSuppEntries(log, nil)
+		for _, x := range entries {
+			if x.op == opSet && (x.id == first || x.target == first) && closedBy(entries, x) == nil && !liftedAtAll(entries, x) {
+				return true, err
+			}
+		}
+		return false, err
+	}
+	return r.bind(ctx, binder{subject: subject, controller: s.Controller, id: first, build: build, stands: stands, reused: s.ID != ""})
+}
+
+// liftedAtAll tells whether any sign-up came after e.
+func liftedAtAll(log []suppEntry, e suppEntry) bool {
+	if !liftable(e.reason) || e.scope == ScopeAll {
+		return false
+	}
+	for _, l := range log {
+		if l.op == opLift && l.at > e.at {
+			return true
+		}
+	}
+	return false
+}
+
+func checkSuppression(s Suppression) error {
+	var faults []string
+	fault := func(bad bool, text string) {
+		if bad {
+			faults = append(faults, text)
+		}
+	}
+	fault(!plainName(s.Controller), "controller is missing")
+	fault(s.Address.IsZero() && s.Subject.IsZero(), "address or subject is missing")
+	fault(codeOf(scopeCodes, s.Scope) == 0, "scope is none of stream, purpose, controller, all")
+	fault(codeOf(reasonCodes, s.Reason) == 0, "reason is unknown")
+	fault(s.Scope == ScopeStream && s.Stream == 0, "stream is missing")
+	fault(s.Scope == ScopePurpose && !plainName(s.Purpose), "purpose is missing")
+	if len(faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: suppression: %s", ErrRefused, strings.Join(faults, "; "))
+}
+
+func (s Suppression) record(subject address.SubjectID, id eventID) ledger.Record {
+	rec := ledger.Record{
+		ID: "suppress:" + id.of(subject), Time: s.Time, Kind: ledger.KindSuppression, Controller: s.Controller,
+		Subject: subject, Actor: s.Actor, Action: "suppress", Reason: string(s.Reason), Stream: s.Stream,
+		Ref: id.of(subject), Data: map[string]string{"scope": string(s.Scope)},
+	}
+	if rec.Actor == "" {
+		rec.Actor = "api"
+	}
+	if s.Purpose != "" {
+		rec.Data["purpose"] = s.Purpose
+	}
+	if s.Case != "" {
+		rec.Data["case"] = s.Case
+	}
+	return rec
+}
+
+// Release is an operator's decision that a suppression was wrong, with the
+// reason that has to be on record.
+type Release struct {
+	ID         string            // one suppression; or else all of the person with Reason
+	Controller string            // with Address or Subject
+	Address    address.Address   //
+	Subject    address.SubjectID //
+	Only       Reason            // without ID: those with this reason; "" takes all
+	Actor      string            // "operator:<name>"
+	Reason     string            // why, in the operator's words; kept with the person, not in the ledger
+	Time       time.Time         // zero: now
+}
+
+// Release ends suppressions by an operator's decision. No import can: Actor
+// has to be an operator. Errors wrap ErrRefused without actor or reason,
+// ErrNotFound where nothing stands, ErrStoreUnavailable.
+func (r *Registry) Release(ctx context.Context, rel Release) error {
+	if !strings.HasPrefix(rel.Actor, "operator:") || len(rel.Actor) == len("operator:") {
+		return fmt.Errorf("%w: only an operator, named as operator:<name>, releases a suppression", ErrRefused)
+	}
+	if strings.TrimSpace(rel.Reason) == "" || len(rel.Reason) > maxOwn {
+		return fmt.Errorf("%w: a release needs its reason", ErrRefused)
+	}
+	ids := []address.SubjectID{rel.Subject}
+	var only *eventID
+	if rel.ID != "" {
+		subject, id, err := parseID(rel.ID)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrNotFound, err)
+		}
+		ids, only = []address.SubjectID{subject}, &id
+	} else if !rel.Address.IsZero() {
+		ids = ids[:0]
+		for _, x := range r.ring.Identities(rel.Controller, rel.Address) {
+			ids = append(ids, x.ID)
+		}
+	}
+	pick := func(e suppEntry) bool {
+		return (only == nil || e.id == *only) && (rel.Only == "" || e.reason == rel.Only)
+	}
+	return r.closeAll(ctx, ids, pick, suppEntry{op: opRelease, actor: rel.Actor, why: rel.Reason, at: r.timeOr(rel.Time)})
+}
+
+func (r *Registry) timeOr(t time.Time) int64 {
+	if t.IsZero() {
+		t = r.opts.Now()
+	}
+	return t.UnixMilli()
+}
+
+// Undo takes back one opt-out within its time (24 h), as the link on the page
+// does (design D7): only that one, so that the state before it is restored.
+// What an operator, a bounce or a complaint set has no undo. Undoing twice is
+// undoing once. Errors wrap ErrNotFound, ErrUndoOver, ErrStoreUnavailable.
+func (r *Registry) Undo(ctx context.Context, suppressionID string) error {
+	subject, id, err := parseID(suppressionID)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	now := r.opts.Now()
+	over := false
+	pick := func(e suppEntry) bool {
+		if e.id != id && e.target != id {
+			return false
+		}
+		over = !liftable(e.reason) || now.Sub(e.time()) > r.opts.UndoFor
+		return !over
+	}
+	err = r.closeAll(ctx, []address.SubjectID{subject}, pick, suppEntry{op: opUndo, actor: "link", at: now.UnixMilli()})
+	if over {
+		return fmt.Errorf("undo %s: %w", suppressionID, ErrUndoOver)
+	}
+	return err
+}
+
+// stored is what Redis holds of the suppressions of one subject.
+type stored struct {
+	subject    address.SubjectID
+	controller string
+	log        []suppEntry
+}
+
+// closeAll writes a closing entry for each standing suppression that pick takes.
+func (r *Registry) closeAll(ctx context.Context, ids []address.SubjectID, pick func(suppEntry) bool, by suppEntry) error {
+	all, err := bounded(ctx, r, r.opts.WriteTimeout, func(ctx context.Context) ([]stored, error) { return r.suppressionLogs(ctx, ids) })
+	if err != nil {
+		return fmt.Errorf("read suppressions: %w", err)
+	}
+	var changes []*change
+	var recs []ledger.Record
+	found := false
+	for _, st := range all {
+		for _, e := range st.log {
+			if e.op != opSet || !pick(e) {
+				continue
+			}
+			found = true
+			if closedBy(st.log, e) != nil {
+				continue
+			}
+			x := by
+			x.target = e.id
+			x.id = hashID("close", string(e.id[:]), string([]byte{by.op}))
+			changes = append(changes, &change{subject: st.subject, controller: st.controller, parts: []part{{fieldSuppression, string(x.encode())}}})
+			recs = append(recs, closeRecord(st, e, x))
+		}
+	}
+	if !found {
+		return ErrNotFound
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	if err := r.journal.write(changes, recs); err != nil {
+		return err
+	}
+	_, err = bounded(ctx, r, r.opts.WriteTimeout, func(ctx context.Context) ([]int, error) { return r.applyJournalled(ctx, changes) })
+	return err
+}
+
+func closeRecord(st stored, e, by suppEntry) ledger.Record {
+	action := "release"
+	if by.op == opUndo {
+		action = "undo"
+	}
+	return ledger.Record{
+		ID: action + ":" + by.id.of(st.subject), Time: by.time(), Kind: ledger.KindSuppression, Controller: st.controller,
+		Subject: st.subject, Actor: by.actor, Action: action, Reason: string(e.reason), Stream: e.stream, Ref: e.id.of(st.subject),
+	}
+}
+
+// suppressionLogs reads suppressions of subjects, with what the journal holds.
+func (r *Registry) suppressionLogs(ctx context.Context, ids []address.SubjectID) ([]stored, error) {
+	out := make([]stored, 0, len(ids))
+	for _, id := range ids {
+		if id.IsZero() {
+			continue
+		}
+		st := stored{subject: id}
+		waiting := r.journal.waitingFor(id)
+		fields, err := r.rdb.HMGet(ctx, subjectKey(id), fieldController, fieldSuppression).Result()
+		if err != nil {
+			return nil, err
+		}
+		st.controller, _ = fields[0].(string)
+		log, _ := fields[1].(string)
+		if st.log, err = decodeSuppEntries(log, nil); err != nil {
+			return nil, fmt.Errorf("subject %s: %w", id, err)
+		}
+		for _, c := range waiting {
+			st.controller = c.controller
+			f := folder{supp: st.log}
+			if err := f.addWaiting(c, ""); err != nil {
+				return nil, err
+			}
+			st.log = f.supp
+		}
+		out = append(out, st)
+	}
+	return out, nil
+}
