@@ -1,0 +1,185 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/gateway/ledger"
+	"postern/gateway/spool"
+)
+
+// delivered notes deliveries. Where the message has further transactions to
+// come they are recorded at once, so that a crash repeats as few as can be.
+func (a *attempt) delivered(done []spool.Result, dsn bool) {
+	if len(done) == 0 {
+		return
+	}
+	if !dsn {
+		a.mu.Lock()
+		for _, r := range done {
+			a.relayed = append(a.relayed, r.Recipient)
+		}
+		a.mu.Unlock()
+	}
+	if !a.several {
+		a.add(done...)
+		return
+	}
+	a.mu.Lock()
+	for _, r := range done {
+		a.settled[r.Recipient] = true
+	}
+	a.early = append(a.early, done...)
+	a.mu.Unlock()
+	var recs []ledger.Record
+	for _, r := range done {
+		recs = append(recs, a.d.record(a.m, r))
+	}
+	if err := a.it.Record(done, recs...); err != nil {
+		a.d.opts.Log.Error("delivery was not recorded", "id", a.m.ID, "error", err)
+	}
+}
+
+// conclude ends the lease with all results, ledger records and reports in one
+// batch.
+func (d *Deliverer) conclude(ctx context.Context, a *attempt) {
+	a.leftOver()
+	for i := range a.results {
+		a.warn(&a.results[i])
+	}
+	var recs []ledger.Record
+	for _, r := range a.results {
+		d.met.results.WithLabelValues(string(r.State)).Inc()
+		if r.State != spool.Queued {
+			recs = append(recs, d.record(a.m, r))
+		}
+	}
+	d.met.results.WithLabelValues(string(spool.Delivered)).Add(float64(len(a.early)))
+	d.tell(ctx, a, func(s spool.State) bool { return s != spool.Delivered })
+	if err := a.it.Finish(a.results, d.reports(a), recs...); err != nil && !errors.Is(err, spool.ErrClosed) {
+		d.opts.Log.Error("outcome was not recorded", "id", a.m.ID, "error", err)
+	}
+	d.tell(ctx, a, func(s spool.State) bool { return s == spool.Delivered })
+}
+
+// leftOver gives recipients that nothing was said about a short pause while
+// others of the message have their results.
+func (a *attempt) leftOver() {
+	next := a.d.opts.Now()
+	if !a.d.closedGate() {
+		next = next.Add(a.d.opts.Schedule.vary(a.d.opts.Schedule.Pause))
+	}
+	for _, i := range a.it.Due {
+		if !a.settled[i] {
+			a.add(spool.Result{Recipient: i, State: spool.Queued, Next: next})
+		}
+	}
+}
+
+// tell calls the outcome hook for final results.
+func (d *Deliverer) tell(ctx context.Context, a *attempt, which func(spool.State) bool) {
+	for _, r := range slices.Concat(a.early, a.results) {
+		if r.State == spool.Queued || !which(r.State) {
+			continue
+		}
+		rc := &a.m.Recipients[r.Recipient]
+		o := Outcome{Message: a.m, Recipient: r.Recipient, Subject: rc.Subject, Stream: a.m.Stream, State: r.State,
+			Code: r.Code, Status: r.Status, Host: r.Host, At: d.opts.Now()}
+		if r.State == spool.Denied {
+			o.Reason = r.Reply
+		}
+		d.opts.Outcome(ctx, o)
+	}
+}
+
+// record is the ledger's view of a final result.
+func (d *Deliverer) record(m *spool.Message, r spool.Result) ledger.Record {
+	rec := ledger.Record{
+		Time: d.opts.Now().UTC(), Kind: ledger.KindDelivery, Controller: d.opts.Controller(m.Stream),
+		Subject: m.Recipients[r.Recipient].Subject, Actor: "relay", Action: string(r.State),
+		Stream: m.Stream, Ref: m.ID, Message: m.MessageID,
+	}
+	switch {
+	case r.State == spool.Denied:
+		rec.Reason = r.Reply
+	case r.Host != "" || r.Status != "":
+		rec.Data = map[string]string{"host": r.Host, "status": r.Status}
+	}
+	return rec
+}
+
+// expired gives a recipient up with the last real cause (DSN-5).
+func expired(m *spool.Message, i int) spool.Result {
+	rc := &m.Recipients[i]
+	r := spool.Result{Recipient: i, State: spool.Expired, Code: rc.Code, Status: rc.Status, Reply: rc.Reply, Host: rc.Host}
+	if r.Status == "" {
+		r.Status = "5.4.7"
+	}
+	return r
+}
+
+// warn marks a recipient that has waited so long that its sender is told.
+func (a *attempt) warn(r *spool.Result) {
+	after := a.d.opts.DSN.DelayAfter
+	rc := &a.m.Recipients[r.Recipient]
+	if r.State != spool.Queued || !r.Attempt || rc.Warned || after < 0 {
+		return
+	}
+	if a.d.opts.Now().Sub(a.m.Received) < after || rc.Notify != "" && !notifies(rc.Notify, "DELAY") {
+		return
+	}
+	r.Warned = a.d.mayReport(a.m)
+}
+
+// notifies tells whether a NOTIFY list holds word (RFC 3461 section 4.1).
+func notifies(list, word string) bool {
+	for w := range strings.SplitSeq(list, ",") {
+		if strings.EqualFold(strings.TrimSpace(w), word) {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *Deliverer) mayReport(m *spool.Message) bool {
+	return !m.ReversePath.IsZero() && d.opts.DSN.MayReport(m)
+}
+
+// reports makes at most one DSN about everything this attempt decided.
+func (d *Deliverer) reports(a *attempt) []*spool.Message {
+	if !d.mayReport(a.m) {
+		return nil
+	}
+	var about []reported
+	for _, r := range slices.Concat(a.early, a.results) {
+		rc := a.m.Recipients[r.Recipient]
+		action := ""
+		switch r.State {
+		case spool.Failed, spool.Expired, spool.Denied:
+			if rc.Notify == "" || notifies(rc.Notify, "FAILURE") {
+				action = "failed"
+			}
+		case spool.Queued:
+			if r.Warned {
+				action = "delayed"
+			}
+		case spool.Delivered:
+			if notifies(rc.Notify, "SUCCESS") && slices.Contains(a.relayed, r.Recipient) {
+				action = "relayed"
+			}
+		}
+		if action != "" {
+			about = append(about, reported{recipient: rc, result: r, action: action})
+		}
+	}
+	if len(about) == 0 {
+		return nil
+	}
+	for _, r := range about {
+		d.met.reports.WithLabelValues(r.action).Inc()
+	}
+	return []*spool.Message{d.report(a.m, about, d.opts.Now().UTC().Truncate(time.Second))}
+}
