@@ -1,0 +1,139 @@
+package queue
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"postern/classifier"
+)
+
+func TestNoReceipt(t *testing.T) {
+	cases := []struct {
+		name  string
+		alter func(*Incoming)
+		why   string
+	}{
+		{"forbidden by the mail", func(in *Incoming) { in.MayReply, in.NoReplyWhy = false, "list" }, "list"},
+		{"null reverse-path", func(in *Incoming) { in.ReturnPath = "<>" }, "no-return-path"},
+		{"no reverse-path", func(in *Incoming) { in.ReturnPath = "" }, "no-return-path"},
+		{"own address", func(in *Incoming) { in.ReturnPath = "privacy@shop.example.org" }, "own-address"},
+		{"no person", func(in *Incoming) { in.ReturnPath = "owner-list@example.com" }, "no-person"},
+		{"forged", func(in *Incoming) { in.Grade = Contradicted }, "contradicted"},
+		{"unproven other domain", func(in *Incoming) { in.Grade, in.ReturnPath = Unknown, "x@example.net" }, "unproven-return-path"},
+		{"authority", func(in *Incoming) { in.Result.Decided = []classifier.Label{classifier.AuthorityLetter} }, "person-answers"},
+		{"breach report", func(in *Incoming) { in.Result.Decided = []classifier.Label{classifier.BreachReport} }, "person-answers"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			in := mailFrom("alice@example.com", classifier.Access)
+			c.alter(&in)
+			ref, err := w.q.Open(ctx, in)
+			require.NoError(t, err)
+			w.drain()
+			require.Empty(t, w.sent)
+			_, events, err := w.q.Show(ctx, ref.Number)
+			require.NoError(t, err)
+			last := events[len(events)-1]
+			require.Equal(t, ActSilent, last.Action, "the case stays, the rule is recorded (AR-7)")
+			require.Equal(t, c.why, last.Reason)
+		})
+	}
+}
+
+func TestAlertAtOnce(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.q.Open(ctx, mailFrom("office@authority.example.com", classifier.AuthorityLetter))
+	require.NoError(t, err)
+	w.drain()
+	require.Len(t, w.notices, 1)
+	require.Equal(t, "alert", w.notices[0].Kind)
+	require.Equal(t, "authority_letter", w.notices[0].Reason)
+}
+
+func TestReceiptLimits(t *testing.T) {
+	w := newWorld(t)
+	var refs []Ref
+	for range 5 {
+		ref, err := w.q.Open(ctx, mailFrom("alice@example.com", classifier.Access))
+		require.NoError(t, err)
+		refs = append(refs, ref)
+		w.drain()
+	}
+	require.Len(t, w.sent, 3, "three new cases a day and sender")
+	follow := mailFrom("alice@example.com", classifier.Access)
+	follow.CaseNo = refs[0].Number
+	_, err := w.q.Open(ctx, follow)
+	require.NoError(t, err)
+	w.drain()
+	require.Len(t, w.sent, 3, "an addition within seven days is not confirmed")
+}
+
+func TestReceiptHourCap(t *testing.T) {
+	w := newWorld(t)
+	w.q.o.AcksPerHour = 2
+	for _, who := range []string{"a@example.com", "b@example.com", "c@example.com"} {
+		_, err := w.q.Open(ctx, mailFrom(who, classifier.Access))
+		require.NoError(t, err)
+	}
+	w.drain()
+	require.Len(t, w.sent, 2)
+}
+
+func TestReceiptRetriesAndGivesUp(t *testing.T) {
+	w := newWorld(t)
+	w.failSend = true
+	ref, err := w.q.Open(ctx, mailFrom("alice@example.com", classifier.Access))
+	require.NoError(t, err)
+	w.drain()
+	require.Empty(t, w.sent)
+	w.set(func() { w.failSend = false })
+	w.clock.Set(w.clock.Now().Add(time.Minute))
+	w.drain()
+	require.Contains(t, w.sent, "case:"+ref.Number+":ack:0", "the same mail, with what was decided before")
+
+	w.set(func() { w.failSend = true })
+	_, err = w.q.Open(ctx, mailFrom("bob@example.com", classifier.Access))
+	require.NoError(t, err)
+	for range w.q.o.Attempts {
+		w.clock.Set(w.clock.Now().Add(2 * time.Hour))
+		w.drain()
+	}
+	dead, err := w.rdb.XLen(ctx, keyDead).Result()
+	require.NoError(t, err)
+	require.EqualValues(t, 1, dead)
+	require.Equal(t, "dead", w.notices[len(w.notices)-1].Kind)
+}
+
+func TestReminders(t *testing.T) {
+	w := newWorld(t)
+	ref, err := w.q.Open(ctx, mailFrom("alice@example.com", classifier.Access))
+	require.NoError(t, err)
+	kinds := func() []string {
+		var out []string
+		for _, n := range w.notices {
+			require.Equal(t, ref.Number, n.Case)
+			out = append(out, n.Kind)
+		}
+		return out
+	}
+	steps := []struct {
+		at   string
+		want []string
+	}{
+		{"2026-12-08T00:00:00Z", nil},
+		{"2026-12-10T00:00:00Z", []string{RemindHalf}},
+		{"2026-12-17T12:00:00Z", []string{RemindHalf, RemindQuarters}},
+		{"2026-12-22T00:00:00Z", []string{RemindHalf, RemindQuarters, RemindDays}},
+		{"2026-12-25T00:00:00Z", []string{RemindHalf, RemindQuarters, RemindDays, RemindOverdue}},
+	}
+	for _, s := range steps {
+		at, err := time.Parse(time.RFC3339, s.at)
+		require.NoError(t, err)
+		w.clock.Set(at)
+		w.drain()
+		require.Equal(t, s.want, kinds(), s.at)
+	}
+}

@@ -1,0 +1,145 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"postern/classifier"
+	"postern/gateway/address"
+	"postern/gateway/consent"
+)
+
+// stops are the labels that bind the relay, with the reason kept for each
+// (design D13 and section 4: the four ways to say stop, and erasure).
+var stops = []struct {
+	label  classifier.Label
+	reason consent.Reason
+}{
+	{classifier.Objection, consent.ObjectedTo},
+	{classifier.WithdrawConsent, consent.WithdrawnBy},
+	{classifier.Unsubscribe, consent.Unsubscribed},
+	{classifier.OptOutSale, consent.Unsubscribed},
+	{classifier.Erasure, consent.ErasurePending},
+}
+
+// maxNamed bounds how many addresses of one text are put on hold.
+const maxNamed = 5
+
+var addressPattern = regexp.MustCompile(`[^\s<>()\[\]"',;:]{1,64}@[^\s<>()\[\]"',;:]{3,190}`)
+
+// bind places the opt-outs of one mail of a case. Event ids derive from case
+// and mail, so that repeating it changes nothing.
+func (q *Queue) bind(ctx context.Context, no string, index int) error {
+	in, err := q.mail(ctx, no, index)
+	if err != nil {
+		return err
+	}
+	list, flag := q.suppressions(no, index, in)
+	if len(list) == 0 && flag == "" {
+		return nil
+	}
+	for _, s := range list {
+		if _, err := q.d.Optout.Suppress(ctx, s); err != nil {
+			return fmt.Errorf("suppress for case %s: %w", no, err)
+		}
+	}
+	_, _, err = q.change(ctx, no, "bound:"+strconv.Itoa(index), func(c *Case, ch *changing) error {
+		for _, s := range list {
+			e := Event{Actor: "rule", Action: ActSuppress, Reason: string(s.Reason), Data: map[string]string{"event": s.ID, "scope": string(s.Scope)}}
+			if s.Reason == consent.Held {
+				e.Action = ActHold
+				c.addFlag(FlagHold)
+			}
+			ch.events = append(ch.events, e)
+		}
+		if flag != "" {
+			c.addFlag(flag)
+		}
+		return nil
+	})
+	return err
+}
+
+// suppressions is what a mail's opt-outs bind, each with its stable id; flag
+// is set where nobody could be bound though someone asked.
+func (q *Queue) suppressions(no string, index int, in Incoming) (list []consent.Suppression, flag string) {
+	var reasons []consent.Reason
+	for _, s := range stops {
+		if in.Result.Has(s.label) && !slices.Contains(reasons, s.reason) {
+			reasons = append(reasons, s.reason)
+		}
+	}
+	if len(reasons) == 0 && in.Token == "" {
+		return nil, ""
+	}
+	add := func(s consent.Suppression, what string) {
+		s.ID = "case:" + no + ":" + strconv.Itoa(index) + ":" + what
+		s.Time, s.Controller, s.Source, s.Case, s.Actor = in.Received, in.Controller, "privacy-mail", no, "rule"
+		list = append(list, s)
+	}
+	if subject, stream, ok := q.token(in.Token); ok {
+		add(consent.Suppression{Subject: subject, Scope: consent.ScopeStream, Stream: stream, Reason: consent.Unsubscribed}, "token")
+		for _, r := range reasons {
+			add(consent.Suppression{Subject: subject, Scope: consent.ScopeController, Reason: r}, "token-"+string(r))
+		}
+		return list, ""
+	}
+	person := q.person(in)
+	for _, r := range reasons {
+		if !person.IsZero() {
+			add(consent.Suppression{Address: person, Scope: consent.ScopeController, Reason: r}, string(r))
+		}
+	}
+	for i, a := range q.named(in, person) {
+		add(consent.Suppression{Address: a, Scope: consent.ScopeController, Reason: consent.Held}, "hold-"+strconv.Itoa(i))
+	}
+	if person.IsZero() {
+		flag = FlagNoAddress
+	}
+	return list, flag
+}
+
+// token opens an unsubscribe token; a bad one is as none.
+func (q *Queue) token(text string) (address.SubjectID, uint16, bool) {
+	if text == "" || q.d.Tokens == nil {
+		return address.SubjectID{}, 0, false
+	}
+	subject, stream, err := q.d.Tokens(text)
+	return subject, stream, err == nil
+}
+
+// named are addresses in the person's own words, other than theirs and ours.
+func (q *Queue) named(in Incoming, person address.Address) []address.Address {
+	own := q.ownDomains()
+	var out []address.Address
+	for _, m := range addressPattern.FindAllString(in.Text, 50) {
+		a, err := address.Parse(strings.TrimRight(strings.TrimPrefix(m, "mailto:"), ".!?*_"))
+		if err != nil || slices.Contains(own, a.Domain()) || !strings.Contains(a.Domain(), ".") || !person.IsZero() && a.Wide() == person.Wide() {
+			continue
+		}
+		if !slices.ContainsFunc(out, func(b address.Address) bool { return a.Wide() == b.Wide() }) {
+			out = append(out, a)
+		}
+		if len(out) == maxNamed {
+			break
+		}
+	}
+	return out
+}
+
+// mail opens one mail of a case.
+func (q *Queue) mail(ctx context.Context, no string, index int) (Incoming, error) {
+	_, _, key, err := q.load(ctx, no)
+	if err != nil {
+		return Incoming{}, err
+	}
+	sealed, err := q.rdb.LIndex(ctx, keyMails(no), int64(index)).Result()
+	if err != nil {
+		return Incoming{}, fmt.Errorf("read mail %d of case %s: %w", index, no, err)
+	}
+	return openMail(key, no, sealed)
+}

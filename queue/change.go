@@ -1,0 +1,139 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"postern/queue/vault"
+)
+
+// Flags of a case that operators see.
+const (
+	FlagAlert         = "alert"         // authority letter or breach report
+	FlagNoAddress     = "no-address"    // nobody to bind or to answer
+	FlagOtherSender   = "other-sender"  // a mail came from another address
+	FlagUndeliverable = "undeliverable" // a mail of ours did not arrive
+	FlagTrouble       = "trouble"       // work on it was given up
+	FlagHold          = "hold"          // an address named in the text waits for an operator
+)
+
+// changing is what one change adds to a case.
+type changing struct {
+	mail     *Incoming
+	seen     []string
+	newMid   string
+	events   []Event
+	due      string // "-" keeps
+	unremind []string
+	remind   [][2]string
+}
+
+// changeTries bounds how often a change is computed anew because another one
+// came between.
+const changeTries = 50
+
+func isNil(err error) bool { return errors.Is(err, redis.Nil) }
+
+// load reads a case and its key.
+func (q *Queue) load(ctx context.Context, no string) (*Case, map[string]string, *vault.Key, error) {
+	f, err := q.rdb.HGetAll(ctx, keyCase(no)).Result()
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("read case %s: %w", no, err)
+	}
+	c, err := parseCase(no, f)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	key, err := q.vault.Unwrap(no, f["key"])
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return c, f, key, nil
+}
+
+// change reads a case, lets fn alter it, and stores the outcome in one step if
+// nobody else changed it meanwhile; else it starts over. once names a field
+// that makes the change happen a single time. It returns the script's words.
+func (q *Queue) change(ctx context.Context, no, once string, fn func(*Case, *changing) error) (word, value string, err error) {
+	for range changeTries {
+		c, before, key, err := q.load(ctx, no)
+		if err != nil {
+			return "", "", err
+		}
+		if once != "" && before[once] != "" {
+			return "once", "", nil
+		}
+		state := c.State
+		ch := &changing{due: "-", unremind: []string{}, remind: [][2]string{}}
+		if err := fn(c, ch); err != nil {
+			return "", "", err
+		}
+		if state.Live() && !c.State.Live() {
+			c.EndedAt, ch.due, ch.unremind = q.o.Now(), "", allReminders(no)
+		}
+		args := changeArgs{No: no, V: before["v"], Once: once, Seen: append([]string{}, ch.seen...), NewMid: ch.newMid,
+			Fields: c.changed(before), Events: []string{}, Due: ch.due, Unremind: ch.unremind, Remind: ch.remind}
+		if ch.mail != nil {
+			if args.Mail, err = sealMail(key, no, *ch.mail); err != nil {
+				return "", "", err
+			}
+		}
+		for i := range ch.events {
+			e := &ch.events[i]
+			e.stamp(q.o.Now(), state, c.State)
+			text, err := e.encode(key, no)
+			if err != nil {
+				return "", "", err
+			}
+			args.Events = append(args.Events, text)
+		}
+		keys := []string{keyCase(no), keyMails(no), keyLog(no), keySeen, keyMID, keyDue, keyRemind, keyWork}
+		word, value, err = q.eval(ctx, changeScript, keys, args)
+		if err != nil {
+			return "", "", fmt.Errorf("change case %s: %w", no, err)
+		}
+		if word == "gone" {
+			return "", "", fmt.Errorf("case %s: %w", no, ErrUnknown)
+		}
+		if word != "again" {
+			return word, value, nil
+		}
+	}
+	return "", "", fmt.Errorf("change case %s: others changed it %d times meanwhile", no, changeTries)
+}
+
+// stamp fills what the caller of change left out.
+func (e *Event) stamp(now time.Time, from, to State) {
+	if e.Time.IsZero() {
+		e.Time = now
+	}
+	if e.From == "" && e.To == "" && from != to {
+		e.From, e.To = from, to
+	}
+}
+
+// reopen makes an ended case live again: the clock of the new mail counts, as
+// it is a new request or the reminder of one believed done.
+func (ch *changing) reopen(q *Queue, c *Case, in Incoming) error {
+	to, err := next(c.State, ActReopen)
+	if err != nil {
+		return err
+	}
+	p := periodOf(q.controller(c.Controller), c.Regime, in.Received)
+	c.State, c.Due, c.Rule, c.Extended, c.EndedAt = to, p.due, p.rule.ID, false, time.Time{}
+	ch.due = millis(p.due)
+	ch.remind = remindMembers(c.Number, p.reminders(in.Received), q.o.Now())
+	ch.events = append(ch.events, Event{Actor: "rule", Action: ActReopen, Reason: "mail"})
+	return nil
+}
+
+func (c *Case) addFlag(flag string) {
+	if !slices.Contains(c.Flags, flag) {
+		c.Flags = append(c.Flags, flag)
+	}
+}

@@ -1,0 +1,89 @@
+package queue
+
+import (
+	"time"
+
+	"postern/gateway/stream"
+	"postern/queue/clock"
+)
+
+// Reminder kinds, in the order they come (DSR-18).
+const (
+	RemindHalf     = "half"
+	RemindQuarters = "three-quarters"
+	RemindDays     = "three-days"
+	RemindOverdue  = "overdue"
+)
+
+// period is the clock of a case: which rule, and its last second.
+type period struct {
+	rule     clock.Rule
+	due      time.Time
+	calendar *clock.Calendar
+	loc      *time.Location
+}
+
+// seat gives calendar and zone of a controller. What is not configured falls
+// back to weekends only and UTC, so that a period ends early rather than late.
+func seat(c stream.Controller) (*clock.Calendar, *time.Location) {
+	calendar, err := clock.For(c.Country)
+	if err != nil {
+		calendar = clock.Plain()
+	}
+	loc, err := time.LoadLocation(c.TimeZone)
+	if err != nil {
+		loc = time.UTC
+	}
+	return calendar, loc
+}
+
+// periodOf takes the earliest end among the law of the seat and the law the
+// person named: answering under the stricter one satisfies both (DSR-3, DSR-14,
+// DSR-15).
+func periodOf(c stream.Controller, named string, received time.Time) period {
+	calendar, loc := seat(c)
+	best := period{calendar: calendar, loc: loc}
+	for _, regime := range []clock.Regime{clock.OfCountry(c.Country), clock.Regime(named)} {
+		rule, ok := clock.Find(regime, clock.Answer, received)
+		if !ok {
+			continue
+		}
+		end := rule.End(received, calendar, loc)
+		if best.due.IsZero() || end.Before(best.due) {
+			best.rule, best.due = rule, end
+		}
+	}
+	if best.due.IsZero() { // receipt before any rule: the oldest European one
+		best.rule, _ = clock.ByID("EU-ANSWER")
+		best.due = best.rule.End(received, calendar, loc)
+	}
+	return best
+}
+
+// reminders gives when operators are reminded of a case: at half and three
+// quarters of the time, three working days before, and once it is overdue.
+func (p period) reminders(received time.Time) map[string]time.Time {
+	span := p.due.Sub(received)
+	return map[string]time.Time{
+		RemindHalf:     received.Add(span / 2),
+		RemindQuarters: received.Add(span / 4 * 3),
+		RemindDays:     p.calendar.Add(p.due.In(p.loc), -3),
+		RemindOverdue:  p.due.Add(time.Second),
+	}
+}
+
+// remindMembers are the members of the reminder set for one case; those
+// already past are left out, but never the last.
+func remindMembers(no string, at map[string]time.Time, now time.Time) [][2]string {
+	out := [][2]string{}
+	for _, kind := range []string{RemindHalf, RemindQuarters, RemindDays, RemindOverdue} {
+		if t, ok := at[kind]; ok && (t.After(now) || kind == RemindOverdue || kind == RemindDays) {
+			out = append(out, [2]string{no + " " + kind, millis(t)})
+		}
+	}
+	return out
+}
+
+func allReminders(no string) []string {
+	return []string{no + " " + RemindHalf, no + " " + RemindQuarters, no + " " + RemindDays, no + " " + RemindOverdue}
+}

@@ -1,0 +1,144 @@
+package queue
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"postern/classifier"
+	"postern/gateway/ledger"
+)
+
+// handleMail does what a mail of a case asks for by rule: opt-outs bind, a
+// receipt leaves, operators are alerted, a bare unsubscribe closes.
+func (q *Queue) handleMail(ctx context.Context, no string, index int) error {
+	if err := q.bind(ctx, no, index); err != nil {
+		return err
+	}
+	in, err := q.mail(ctx, no, index)
+	if err != nil {
+		return err
+	}
+	if alerting(in) {
+		if err := q.alert(ctx, no, index, in); err != nil {
+			return err
+		}
+	}
+	if err := q.acknowledge(ctx, no, index, in); err != nil {
+		return err
+	}
+	if index == 0 && q.bare(in) {
+		return q.closeBare(ctx, no)
+	}
+	return nil
+}
+
+// alert tells operators at once of what can't wait for someone to look.
+func (q *Queue) alert(ctx context.Context, no string, index int, in Incoming) error {
+	reason := string(classifier.BreachReport)
+	if in.Result.Has(classifier.AuthorityLetter) {
+		reason = string(classifier.AuthorityLetter)
+	}
+	word, _, err := q.change(ctx, no, "alert:"+strconv.Itoa(index), func(_ *Case, ch *changing) error {
+		ch.events = append(ch.events, Event{Actor: "rule", Action: ActAlert, Reason: reason})
+		return nil
+	})
+	if err != nil || word == "once" {
+		return err
+	}
+	q.o.Log.Error("a person has to read this case at once", "case", no, "reason", reason)
+	q.tell(ctx, Notice{Kind: "alert", Case: no, Controller: in.Controller, Reason: reason})
+	return nil
+}
+
+// bare tells of a mail that asks for nothing but to be off the list, which
+// alone may close by itself (design D13).
+func (q *Queue) bare(in Incoming) bool {
+	return !in.Result.Abstain && len(in.Result.Decided) == 1 && in.Result.Decided[0] == classifier.Unsubscribe &&
+		in.Result.Kind == classifier.KindRequest && len(in.Attachments) == 0 && !q.person(in).IsZero()
+}
+
+func (q *Queue) closeBare(ctx context.Context, no string) error {
+	_, _, err := q.change(ctx, no, "closed-bare", func(c *Case, ch *changing) error {
+		if c.State != Received || slices.ContainsFunc(c.Labels, func(l classifier.Label) bool { return l != classifier.Unsubscribe }) || len(c.Flags) > 0 {
+			return nil
+		}
+		to, err := next(c.State, ActClose)
+		if err != nil {
+			return err
+		}
+		c.State = to
+		ch.events = append(ch.events, Event{Actor: "rule", Action: ActClose, Reason: "bare-unsubscribe"})
+		return nil
+	})
+	return err
+}
+
+// prove writes one event of a case into the ledger, under an id made of case
+// and event number.
+func (q *Queue) prove(ctx context.Context, no, n string) error {
+	seq, err := strconv.Atoi(n)
+	if err != nil {
+		return fmt.Errorf("%w: event %q", errPermanent, n)
+	}
+	line, err := q.rdb.LIndex(ctx, keyLog(no), int64(seq)).Result()
+	if err != nil {
+		return fmt.Errorf("read event %d of case %s: %w", seq, no, err)
+	}
+	e, err := decodeEvent(nil, no, seq, line)
+	if err != nil {
+		return err
+	}
+	f, err := q.rdb.HGetAll(ctx, keyCase(no)).Result()
+	if err != nil {
+		return fmt.Errorf("read case %s: %w", no, err)
+	}
+	c, err := parseCase(no, f)
+	if err != nil {
+		return err
+	}
+	r := ledger.Record{
+		ID: "case:" + no + ":" + n, Time: e.Time, Kind: ledger.KindCase, Controller: c.Controller, Subject: c.Subject,
+		Actor: e.Actor, Action: string(e.Action), Reason: e.Reason, Ref: no, Data: maps.Clone(e.Data),
+	}
+	if e.To != "" {
+		if r.Data == nil {
+			r.Data = map[string]string{}
+		}
+		r.Data["from"], r.Data["to"] = string(e.From), string(e.To)
+	}
+	if err := q.d.Trail.Append(ctx, r); err != nil {
+		return fmt.Errorf("prove event %d of case %s: %w", seq, no, err)
+	}
+	return nil
+}
+
+// remind tells operators that the time of a case runs out (DSR-18).
+func (q *Queue) remind(ctx context.Context, no, kind string) error {
+	var told *Notice
+	_, _, err := q.change(ctx, no, "", func(c *Case, ch *changing) error {
+		told = nil
+		if !c.State.Live() {
+			return nil
+		}
+		told = &Notice{Kind: kind, Case: no, Controller: c.Controller, Due: c.Due}
+		ch.events = append(ch.events, Event{Actor: "rule", Action: ActRemind, Reason: kind, Data: map[string]string{"due": millis(c.Due)}})
+		return nil
+	})
+	if err != nil || told == nil {
+		return err
+	}
+	q.o.Log.Warn("case is waiting", "case", no, "kind", kind, "due", told.Due)
+	q.tell(ctx, *told)
+	return nil
+}
+
+// sha is the hex of a SHA-256, for ids that must not show what they are made of.
+func sha(text string) string {
+	h := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(h[:])
+}

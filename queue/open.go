@@ -1,0 +1,263 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"postern/classifier"
+	"postern/gateway/address"
+	"postern/queue/vault"
+)
+
+// errTaken says that a freshly drawn number is in use.
+var errTaken = errors.New("case number taken")
+
+// Open makes a case of a mail, or attaches it to the one it belongs to, and
+// binds the opt-outs in it. When it returns without error the mail is durable
+// (DSR-17) and the mailbox may be touched. It is idempotent on the message's
+// place in the mailbox and on its bytes; the same Message-ID with other bytes
+// from the same person is attached, never dropped.
+func (q *Queue) Open(ctx context.Context, in Incoming) (Ref, error) {
+	ref, index, err := q.store(ctx, in)
+	if err != nil {
+		return Ref{}, fmt.Errorf("open case for uid %d in %q: %w", in.UID, in.Mailbox, err)
+	}
+	if index >= 0 {
+		// The worker has this on its list too: a failure here is not lost.
+		if err := q.bind(context.WithoutCancel(ctx), ref.Number, index); err != nil {
+			q.o.Log.Warn("opt-out not yet bound, a worker will repeat it", "case", ref.Number, "err", err)
+		}
+	}
+	return ref, nil
+}
+
+// store finds or makes the case; index is the mail's place in it, -1 if the
+// mail was stored before.
+func (q *Queue) store(ctx context.Context, in Incoming) (Ref, int, error) {
+	if in.Received.IsZero() {
+		in.Received = q.o.Now()
+	}
+	if no, err := q.parent(ctx, in); err != nil {
+		return Ref{}, 0, err
+	} else if no != "" {
+		return q.attach(ctx, no, in)
+	}
+	byMID := true
+	for range 8 {
+		ref, index, other, err := q.create(ctx, in, byMID)
+		switch {
+		case errors.Is(err, errTaken):
+			continue
+		case err != nil:
+			return Ref{}, 0, err
+		case other == "":
+			return ref, index, nil
+		}
+		same, err := q.samePerson(ctx, other, in)
+		if err != nil {
+			return Ref{}, 0, err
+		}
+		if same {
+			return q.attach(ctx, other, in)
+		}
+		byMID = false // a reused Message-ID of someone else: a case of its own
+	}
+	return Ref{}, 0, errors.New("no free case number after 8 draws")
+}
+
+// parent finds the case a mail names: by its number, in subject or reply
+// token, or by the Message-ID of what it answers.
+func (q *Queue) parent(ctx context.Context, in Incoming) (string, error) {
+	numbers := []string{FindCaseNo(in.CaseNo)}
+	for _, id := range append([]string{in.InReplyTo}, in.References...) {
+		numbers = append(numbers, FindCaseNo(id))
+		if id == "" {
+			continue
+		}
+		found, err := q.rdb.HMGet(ctx, keyMID, q.vault.Lookups("mid", in.Controller+"\x00"+id)...).Result()
+		if err != nil {
+			return "", fmt.Errorf("look up thread: %w", err)
+		}
+		for _, f := range found {
+			if no, ok := f.(string); ok {
+				numbers = append(numbers, no)
+			}
+		}
+	}
+	for _, no := range slices.Compact(numbers) {
+		if no == "" {
+			continue
+		}
+		controller, err := q.rdb.HGet(ctx, keyCase(no), "controller").Result()
+		if err == nil && controller == in.Controller {
+			return no, nil
+		} else if err != nil && !isNil(err) {
+			return "", fmt.Errorf("look up case %s: %w", no, err)
+		}
+	}
+	return "", nil
+}
+
+// samePerson tells whether the mail comes from the person of a case; where
+// either is unreadable it may, and an operator sees both.
+func (q *Queue) samePerson(ctx context.Context, no string, in Incoming) (bool, error) {
+	subject, err := q.rdb.HGet(ctx, keyCase(no), "subject").Result()
+	if err != nil && !isNil(err) {
+		return false, fmt.Errorf("look up case %s: %w", no, err)
+	}
+	person := q.person(in)
+	return subject == "" || person.IsZero() || slices.Contains(q.subjectIDs(in.Controller, person), subject), nil
+}
+
+// create stores a new case. other is the case that has the same Message-ID.
+func (q *Queue) create(ctx context.Context, in Incoming, byMID bool) (ref Ref, index int, other string, err error) {
+	no, err := newNumber()
+	if err != nil {
+		return Ref{}, 0, "", err
+	}
+	key, wrapped, err := q.vault.Make(no)
+	if err != nil {
+		return Ref{}, 0, "", err
+	}
+	c, p := q.newCase(no, in)
+	args := openArgs{
+		No: no, Seen: seenFields(in), Mids: []string{}, Fields: c.fields(),
+		Received: millis(c.Received), Due: millis(c.Due),
+		Remind: remindMembers(no, p.reminders(c.Received), q.o.Now()), Person: subjectText(c.Subject),
+	}
+	args.Fields["key"] = wrapped
+	if mids := q.midKeys(in); len(mids) > 0 && byMID {
+		args.Mids, args.NewMid = mids, mids[0]
+	}
+	if args.Mail, err = sealMail(key, no, in); err != nil {
+		return Ref{}, 0, "", err
+	}
+	if args.Events, err = openingEvents(q, key, c); err != nil {
+		return Ref{}, 0, "", err
+	}
+	keys := []string{keyCase(no), keyMails(no), keyLog(no), keySeen, keyMID, keyAll, keyDue, keyRemind, keyWork, keyPerson(subjectText(c.Subject))}
+	word, value, err := q.eval(ctx, openScript, keys, args)
+	if err != nil {
+		return Ref{}, 0, "", err
+	}
+	switch word {
+	case "new":
+		return Ref{no, true}, 0, "", nil
+	case "dup":
+		return Ref{strings.TrimPrefix(value, "aside:"), false}, -1, "", nil
+	case "attach":
+		return Ref{}, 0, value, nil
+	}
+	return Ref{}, 0, "", errTaken
+}
+
+// newCase is a mail's case before it is stored.
+func (q *Queue) newCase(no string, in Incoming) (*Case, period) {
+	p := periodOf(q.controller(in.Controller), in.Result.Regime, in.Received)
+	c := &Case{
+		Number: no, Controller: in.Controller, State: Received, Kind: in.Result.Kind,
+		Labels: slices.Clone(in.Result.Decided), Abstain: in.Result.Abstain, Language: in.Result.Language,
+		Regime: string(p.rule.Regime), Rule: p.rule.ID, Asker: in.Result.Asker,
+		Received: in.Received, OpenedAt: q.o.Now(), Due: p.due, Grade: in.Grade,
+	}
+	if person := q.person(in); !person.IsZero() {
+		c.Subject = q.o.Keyring.Identify(in.Controller, person).ID
+	} else {
+		c.Flags = append(c.Flags, FlagNoAddress)
+	}
+	if alerting(in) {
+		c.Flags = append(c.Flags, FlagAlert)
+	}
+	return c, p
+}
+
+func openingEvents(q *Queue, key *vault.Key, c *Case) ([]string, error) {
+	e := Event{Time: q.o.Now(), Actor: "rule", Action: ActOpen, Reason: "mail", To: Received,
+		Data: map[string]string{"labels": joinLabels(c.Labels), "rule": c.Rule, "due": millis(c.Due), "received": millis(c.Received), "grade": string(c.Grade)}}
+	text, err := e.encode(key, c.Number)
+	if err != nil {
+		return nil, err
+	}
+	return []string{text}, nil
+}
+
+// attach adds a mail to a case: what it asks is added, what had ended is
+// reopened, and the clock stays at the earliest receipt.
+func (q *Queue) attach(ctx context.Context, no string, in Incoming) (Ref, int, error) {
+	res, index, err := q.change(ctx, no, "", func(c *Case, ch *changing) error {
+		ch.mail, ch.seen = &in, seenFields(in)
+		if mids := q.midKeys(in); len(mids) > 0 {
+			ch.newMid = mids[0]
+		}
+		e := Event{Actor: "rule", Action: ActAttach, Reason: "same-case", Data: map[string]string{"labels": joinLabels(in.Result.Decided)}}
+		for _, l := range in.Result.Decided {
+			if !slices.Contains(c.Labels, l) {
+				c.Labels = append(c.Labels, l)
+			}
+		}
+		if person := q.person(in); !person.IsZero() && !c.Subject.IsZero() && !slices.Contains(q.subjectIDs(c.Controller, person), c.Subject.String()) {
+			c.addFlag(FlagOtherSender)
+		}
+		if alerting(in) {
+			c.addFlag(FlagAlert)
+		}
+		ch.events = append(ch.events, e)
+		if !c.State.Live() && c.State != Merged {
+			return ch.reopen(q, c, in)
+		}
+		return nil
+	})
+	if err != nil {
+		return Ref{}, 0, err
+	}
+	if res == "dup" {
+		return Ref{index, false}, -1, nil
+	}
+	n := 0
+	if _, err := fmt.Sscan(index, &n); err != nil {
+		return Ref{}, 0, fmt.Errorf("attach to case %s: answer %q", no, index)
+	}
+	return Ref{no, false}, n, nil
+}
+
+// person is whose case a mail is: the sender, or in a colleague's forward the
+// person who wrote to the colleague. Never one of our own addresses.
+func (q *Queue) person(in Incoming) address.Address {
+	for _, a := range []address.Address{in.Forwarded, in.From} {
+		if !a.IsZero() && !slices.Contains(q.ownDomains(), a.Domain()) {
+			return a
+		}
+	}
+	return address.Address{}
+}
+
+func (q *Queue) subjectIDs(controller string, a address.Address) []string {
+	var out []string
+	for _, id := range q.o.Keyring.Identities(controller, a) {
+		out = append(out, id.ID.String())
+	}
+	return out
+}
+
+// alerting tells of mails a person has to see at once (design D13).
+func alerting(in Incoming) bool {
+	return in.Result.Has(classifier.AuthorityLetter) || in.Result.Has(classifier.BreachReport)
+}
+
+func seenFields(in Incoming) []string {
+	out := []string{seenField(in)}
+	if in.ContentHash != "" {
+		out = append(out, "b:"+in.Controller+"/"+in.ContentHash)
+	}
+	return out
+}
+
+func (q *Queue) midKeys(in Incoming) []string {
+	if in.MessageID == "" {
+		return nil
+	}
+	return q.vault.Lookups("mid", in.Controller+"\x00"+in.MessageID)
+}

@@ -1,0 +1,129 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"postern/gateway/address"
+	"postern/gateway/consent"
+	"postern/gateway/ledger"
+	"postern/gateway/stream"
+)
+
+// Optout binds an opt-out; *consent.Registry is one. Suppress is idempotent
+// on the suppression's ID.
+type Optout interface {
+	Suppress(ctx context.Context, s consent.Suppression) (string, error)
+}
+
+// Outgoing is one mail of a case on its way to the relay's spool.
+type Outgoing struct {
+	Stream      string // a service stream, by name
+	ReversePath address.Address
+	To          address.Address
+	NotifyNever bool   // RFC 3461 NOTIFY=NEVER
+	Header      []byte // each field with its CRLF, without the empty line
+	Body        []byte
+	Ref         string // stable id: the same Ref twice is the same mail
+}
+
+// Sender puts a mail into the relay's spool, durable when it returns; the
+// spool id is returned.
+type Sender interface {
+	Submit(ctx context.Context, m Outgoing) (string, error)
+}
+
+// Trail keeps proof; *ledger.Ledger is one. Append is idempotent on the
+// record's ID.
+type Trail interface {
+	Append(ctx context.Context, records ...ledger.Record) error
+}
+
+// Deps are the rooms below that a Queue calls.
+type Deps struct {
+	Optout  Optout
+	Sender  Sender
+	Trail   Trail
+	Streams func() *stream.Set                                             // the streams as configured now
+	Tokens  func(text string) (address.SubjectID, uint16, error)           // opens an unsubscribe token: subject and stream number
+	Mailed  func(context.Context, string, address.SubjectID) (bool, error) // was this subject ever mailed for the controller; nil: unknown, taken as no
+	Notify  func(context.Context, Notice) error                            // tells operators; nil: the log alone
+}
+
+// Notice is something an operator has to know.
+type Notice struct {
+	Kind       string // "half", "three-quarters", "three-days", "overdue", "alert", "dead", "optout-flood"
+	Case       string // case number, "" where it concerns none
+	Controller string
+	Due        time.Time
+	Reason     string // closed word
+}
+
+// Options of a Queue. VaultKeys and Keyring are needed, all else has a default.
+type Options struct {
+	VaultKey     []byte            // 32 bytes: wraps the key of each case
+	OldVaultKeys [][]byte          // former ones, newest first; they only open
+	Keyring      *address.Keyring  // subject ids
+	AckStream    map[string]string // controller id → name of the service stream its replies leave under; without one no reply is sent
+	TextDir      string            // files that override reply texts; "": none
+
+	Now func() time.Time // default time.Now
+	Log *slog.Logger     // default slog.Default
+
+	Node     string        // name of this process among the workers; default host name and pid
+	Workers  int           // concurrent jobs; default 2
+	Tick     time.Duration // how often clocks and retries are looked at; default 1 s
+	Lease    time.Duration // work of a silent worker is taken over after this; default 1 min
+	Attempts int           // tries before work goes to the dead letters; default 12
+	Backoff  time.Duration // before the second try, doubled each time up to an hour; default 1 s
+
+	QuietFor      time.Duration // between receipts to one sender in old cases; default 7 days (AR-4)
+	NoticeEvery   time.Duration // between opt-out notices to one subject; default 30 days (design D13)
+	AcksPerSender int           // receipts to one sender in a day; default 3 (AR-4)
+	AcksPerHour   int           // receipts in an hour overall; default 200
+
+	Volatile bool // Redis may forget: no WAITAOF (demo only)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Node == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "node"
+		}
+		o.Node = fmt.Sprintf("%s-%d", host, os.Getpid())
+	}
+	o.Workers = orInt(o.Workers, 2)
+	o.Tick = orTime(o.Tick, time.Second)
+	o.Lease = orTime(o.Lease, time.Minute)
+	o.Attempts = orInt(o.Attempts, 12)
+	o.Backoff = orTime(o.Backoff, time.Second)
+	o.QuietFor = orTime(o.QuietFor, 7*24*time.Hour)
+	o.NoticeEvery = orTime(o.NoticeEvery, 30*24*time.Hour)
+	o.AcksPerSender = orInt(o.AcksPerSender, 3)
+	o.AcksPerHour = orInt(o.AcksPerHour, 200)
+	return o
+}
+
+func orInt(v, def int) int {
+	if v <= 0 {
+		return def
+	}
+	return v
+}
+
+func orTime(v, def time.Duration) time.Duration {
+	if v <= 0 {
+		return def
+	}
+	return v
+}

@@ -1,0 +1,206 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+)
+
+// job is one piece of work of the stream. It holds ids only.
+type job struct {
+	Case string `json:"case"`
+	Do   string `json:"do"` // "mail", "trail", "remind"
+	N    string `json:"n"`  // index of mail or event, or the reminder's kind
+	Try  string `json:"try"`
+}
+
+// jobTime bounds one piece of work; it ends before the lease does.
+const jobTime = 45 * time.Second
+
+// Run works until ctx ends: new work, retries, reminders, and what a dead
+// worker left. It returns nil on cancel.
+func (q *Queue) Run(ctx context.Context) error {
+	if err := q.makeGroup(ctx); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range q.o.Workers {
+		g.Go(func() error { q.consume(ctx, q.o.Node+"-"+strconv.Itoa(i)); return nil })
+	}
+	g.Go(func() error { q.tick(ctx); return nil })
+	return g.Wait()
+}
+
+func (q *Queue) makeGroup(ctx context.Context) error {
+	err := q.rdb.XGroupCreateMkStream(ctx, keyWork, group, "0").Err()
+	if err != nil && !strings.HasPrefix(err.Error(), "BUSYGROUP") {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("make worker group: %w", err)
+	}
+	return nil
+}
+
+// consume reads new work; a blocked read ends after a tick, so that stopping
+// takes no longer. While Redis is away it waits and tries again.
+func (q *Queue) consume(ctx context.Context, name string) {
+	for ctx.Err() == nil {
+		res, err := q.rdb.XReadGroup(ctx, &redis.XReadGroupArgs{
+			Group: group, Consumer: name, Streams: []string{keyWork, ">"}, Count: 8, Block: q.o.Tick,
+		}).Result()
+		if err != nil && !isNil(err) {
+			if ctx.Err() != nil {
+				return
+			}
+			q.o.Log.Warn("work can't be read", "err", err)
+			if strings.HasPrefix(err.Error(), "NOGROUP") {
+				_ = q.makeGroup(ctx)
+			}
+			pause(ctx, q.o.Tick)
+			continue
+		}
+		for _, s := range res {
+			q.work(ctx, s.Messages)
+		}
+	}
+}
+
+// tick rings the clocks, and takes over what silent workers hold.
+func (q *Queue) tick(ctx context.Context) {
+	t := time.NewTicker(q.o.Tick)
+	defer t.Stop()
+	start := "0-0"
+	for {
+		if _, err := q.Ring(ctx); err != nil && ctx.Err() == nil {
+			q.o.Log.Warn("clocks can't be read", "err", err)
+		}
+		msgs, nextStart, err := q.rdb.XAutoClaim(ctx, &redis.XAutoClaimArgs{
+			Stream: keyWork, Group: group, Consumer: q.o.Node + "-claim", MinIdle: q.o.Lease, Start: start, Count: 32,
+		}).Result()
+		if err == nil {
+			start = nextStart
+			q.work(ctx, msgs)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// Ring moves reminders and retries that are due now into the work stream and
+// tells how many. Run does this every tick.
+func (q *Queue) Ring(ctx context.Context) (int, error) {
+	total := 0
+	for {
+		n, err := ringScript.Run(ctx, q.rdb, []string{keyRemind, keyLater, keyWork}, millis(q.o.Now()), 200).Int()
+		if err != nil {
+			return total, fmt.Errorf("ring clocks: %w", err)
+		}
+		if total += n; n < 200 {
+			return total, nil
+		}
+	}
+}
+
+// work does a batch. What is left when ctx ends goes back into the stream
+// without costing a try.
+func (q *Queue) work(ctx context.Context, msgs []redis.XMessage) {
+	for _, m := range msgs {
+		j := job{text(m.Values["case"]), text(m.Values["do"]), text(m.Values["n"]), text(m.Values["try"])}
+		if ctx.Err() != nil {
+			each, cancel := context.WithTimeout(context.WithoutCancel(ctx), jobTime)
+			q.end(each, m.ID, j, "back", q.o.Now(), "")
+			cancel()
+			continue
+		}
+		// Work in hand is finished although the process is asked to stop.
+		each, cancel := context.WithTimeout(context.WithoutCancel(ctx), jobTime)
+		q.finish(each, m.ID, j, q.do(each, j))
+		cancel()
+	}
+}
+
+// do performs one job; all of them may be repeated.
+func (q *Queue) do(ctx context.Context, j job) error {
+	switch j.Do {
+	case "mail":
+		index, err := strconv.Atoi(j.N)
+		if err != nil {
+			return errors.Join(errPermanent, err)
+		}
+		return q.handleMail(ctx, j.Case, index)
+	case "trail":
+		return q.prove(ctx, j.Case, j.N)
+	case "remind":
+		return q.remind(ctx, j.Case, j.N)
+	}
+	return fmt.Errorf("%w: unknown work %q", errPermanent, j.Do)
+}
+
+// errPermanent marks work that no retry can mend.
+var errPermanent = errors.New("can't be done")
+
+// finish acknowledges a job, or sets it up for another try, or gives it up
+// where an operator sees it.
+func (q *Queue) finish(ctx context.Context, id string, j job, err error) {
+	verb, at, why := "done", q.o.Now(), ""
+	try, _ := strconv.Atoi(j.Try)
+	switch {
+	case err == nil || errors.Is(err, ErrUnknown):
+	case errors.Is(err, errPermanent) || try+1 >= q.o.Attempts:
+		verb, why = "dead", "gave-up"
+		q.o.Log.Error("work given up, see the dead letters", "case", j.Case, "do", j.Do, "tries", try+1, "err", err)
+		q.tell(ctx, Notice{Kind: "dead", Case: j.Case, Reason: j.Do})
+	default:
+		verb = "later"
+		at = at.Add(min(q.o.Backoff<<min(try, 20), time.Hour))
+		q.o.Log.Warn("work failed, to be tried again", "case", j.Case, "do", j.Do, "try", try+1, "err", err)
+	}
+	j.Try = strconv.Itoa(try + 1)
+	q.end(ctx, id, j, verb, at, why)
+}
+
+// end takes an entry out of the stream and puts the job where verb says.
+func (q *Queue) end(ctx context.Context, id string, j job, verb string, at time.Time, why string) {
+	raw, err := json.Marshal(j)
+	if err == nil {
+		err = doneScript.Run(ctx, q.rdb, []string{keyWork, keyLater, keyDead}, group, id, verb, string(raw), millis(at), why).Err()
+	}
+	if err != nil {
+		q.o.Log.Warn("work not acknowledged, it will be repeated", "case", j.Case, "do", j.Do, "err", err)
+	}
+}
+
+func (q *Queue) tell(ctx context.Context, n Notice) {
+	if q.d.Notify == nil {
+		return
+	}
+	if err := q.d.Notify(ctx, n); err != nil {
+		q.o.Log.Error("operators could not be told", "kind", n.Kind, "case", n.Case, "err", err)
+	}
+}
+
+func text(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+// pause waits for d or the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
