@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io"
 	"log/slog"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/net/idna"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
@@ -57,7 +57,12 @@ func Parse(s string) (Address, error) {
 	if err != nil {
 		return Address{}, err
 	}
-	return Address{local: local, domain: domain}, nil
+	a := Address{local: local, domain: domain}
+	// NFC and A-labels may be longer than what was written.
+	if plain := len(a.Plain()); plain > MaxPath || plain-len(domain)-1 > MaxLocal {
+		return Address{}, fmt.Errorf("%w: too long in normal form", ErrSyntax)
+	}
+	return a, nil
 }
 
 // MustParse is Parse for constants; it panics on a bad address.
@@ -108,20 +113,6 @@ func parseQuoted(s string) (string, error) {
 	return norm.NFC.String(b.String()), nil
 }
 
-func parseDomain(s string) (string, error) {
-	if s[0] == '[' {
-		if s[len(s)-1] != ']' || strings.ContainsAny(s, " \t\r\n<>\x00") {
-			return "", fmt.Errorf("%w: bad address literal", ErrSyntax)
-		}
-		return strings.ToLower(s), nil
-	}
-	d, err := idna.Lookup.ToASCII(strings.ToLower(s))
-	if err != nil || d == "" || len(d) > MaxDomain || strings.HasSuffix(d, ".") {
-		return "", fmt.Errorf("%w: bad domain", ErrSyntax)
-	}
-	return d, nil
-}
-
 // IsZero tells whether a is the null reverse-path <>.
 func (a Address) IsZero() bool { return a.domain == "" }
 
@@ -133,12 +124,16 @@ func (a Address) Domain() string { return a.domain }
 
 // NeedsUTF8 tells whether the address can only travel with SMTPUTF8 (RFC 6531).
 func (a Address) NeedsUTF8() bool {
-	for i := 0; i < len(a.local); i++ {
-		if a.local[i] >= 0x80 {
-			return true
+	return !isASCII(a.local)
+}
+
+func isASCII(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= 0x80 {
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 // Plain is the address in clear, quoted where RFC 5321 demands it, or "" for
@@ -162,11 +157,17 @@ func quoteLocal(s string) string {
 // removed (design D8). Two addresses with the same wide form are one person
 // as far as "do not send" is concerned.
 func (a Address) Wide() string {
-	local := cases.Fold().String(a.local)
+	local := a.local
+	if isASCII(local) {
+		local = strings.ToLower(local)
+	} else {
+		// Canonical caseless matching (Unicode section 3.13, D145).
+		local = norm.NFC.String(cases.Fold().String(norm.NFD.String(local)))
+	}
 	if i := strings.IndexByte(local, '+'); i > 0 {
 		local = local[:i]
 	}
-	return norm.NFC.String(local) + "@" + a.domain
+	return local + "@" + a.domain
 }
 
 // Exact is the form under which consent was given: local-part as written.
@@ -182,6 +183,9 @@ func (a Address) String() string {
 
 // GoString keeps %#v from showing the address.
 func (a Address) GoString() string { return a.String() }
+
+// Format keeps every other verb from showing it, %d and %t too.
+func (a Address) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.String()) }
 
 // LogValue keeps slog from showing the address.
 func (a Address) LogValue() slog.Value { return slog.StringValue(a.String()) }

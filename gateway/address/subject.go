@@ -33,6 +33,9 @@ func ParseSubjectID(text string) (SubjectID, error) {
 		return s, errors.New("not a subject id: 26 characters of base32 are needed")
 	}
 	copy(s[:], b)
+	if s.String() != text { // spare bits set: another text for the same id
+		return SubjectID{}, errors.New("not a subject id: its last character is wrong")
+	}
 	return s, nil
 }
 
