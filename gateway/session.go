@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -143,8 +144,8 @@ func (s *session) Fault(c *wire.Conn, err error) {
 	case errors.Is(err, wire.ErrTimeout):
 		s.say(idleTimeout, "")
 		s.log.Info("client timed out", "client", s.client(), "in_message", s.msg != nil)
-	case errors.Is(err, wire.ErrTooBig), errors.Is(err, wire.ErrNoMemory):
-		s.say(tooMany, "")
+	case errors.Is(err, wire.ErrTooBig), errors.Is(err, wire.ErrNoMemory): // and no end of it
+		s.say(denials[TooBig], strconv.FormatInt(s.maxSize(), 10))
 	case errors.Is(err, wire.ErrHandshake):
 		s.srv.metrics.conns.WithLabelValues(s.on.Name, "tls_failed").Inc()
 		s.log.Info("TLS handshake failed", "err", err)
