@@ -1,0 +1,73 @@
+package unsubscribe
+
+import (
+	"errors"
+	"net/http"
+
+	"postern/gateway/consent"
+)
+
+// undo serves /undo/LINK: it takes back one opt-out within its time (design
+// D7). GET shows, POST with the page's own form acts.
+func (h *handler) undo(w http.ResponseWriter, r *http.Request) {
+	text := tokenOf(r.PathValue("link"))
+	l, expired, ok := h.codec.openLink(linkUndo, text, h.opts.Now())
+	tok, whole := l.token()
+	if !ok || !whole {
+		a := &ask{w: w, r: r, words: h.words(r, "", ""), here: h.opts.BasePath + r.URL.EscapedPath()}
+		if h.allowed(a) {
+			h.broken(a, "undo")
+		}
+		return
+	}
+	a, st, known := h.about(w, r, tok.Stream, "/undo/"+text)
+	if !h.allowed(a) {
+		return
+	}
+	again := form{Action: a.pathWithLang(), Hidden: []pair{{act, "undo"}}}
+	if !known {
+		h.opts.Log.Error("a genuine undo link names a stream that is not configured", "stream", tok.Stream)
+		h.away(a, "undo", again)
+		return
+	}
+	if expired {
+		h.undoOver(a, st.Title)
+		return
+	}
+	if !h.ownForm(w, r, "undo") {
+		h.count.WithLabelValues("undo", "shown").Inc()
+		again.Button = h.say(a, "done_undo")
+		h.write(a, page{Status: http.StatusOK, Heading: h.say(a, "undo_heading"), Lead: []string{h.say(a, "undo_lead")}, Forms: []form{again}})
+		return
+	}
+	ctx, cancel := h.working(r)
+	defer cancel()
+	err := h.reg.Undo(ctx, l.ID)
+	switch {
+	case errors.Is(err, consent.ErrUndoOver) || errors.Is(err, consent.ErrNotFound):
+		h.undoOver(a, st.Title)
+	case err != nil:
+		h.opts.Log.Error("undo could not be stored", "id", l.ID, "error", err)
+		h.away(a, "undo", again)
+	default:
+		h.count.WithLabelValues("undo", "acted").Inc()
+		h.write(a, page{Status: http.StatusOK, Heading: h.say(a, "undone_heading"), Lead: []string{h.say(a, "undone_lead")}})
+	}
+}
+
+func (h *handler) undoOver(a *ask, list string) {
+	h.count.WithLabelValues("undo", "refused").Inc()
+	h.write(a, page{
+		Status: http.StatusGone, Heading: h.say(a, "undo_over_heading"),
+		Lead: []string{h.say(a, "undo_over_lead", "list", list, "controller", a.who.Name)},
+	})
+}
+
+// ownForm tells whether the request is a POST of one of our own forms.
+func (h *handler) ownForm(w http.ResponseWriter, r *http.Request, want string) bool {
+	if r.Method != http.MethodPost {
+		return false
+	}
+	v, err := readForm(w, r)
+	return err == nil && has(v, act, want)
+}
