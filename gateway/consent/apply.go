@@ -68,63 +68,110 @@ func (r *Registry) applyJournalled(ctx context.Context, changes []*change) ([]in
 }
 
 // mark writes to Redis how far the journal is applied. A Redis that falls back
-// behind it has forgotten something, and every look-up notices. Failing is
-// harmless: the next call writes it.
+// behind it has forgotten something, and every look-up of every node notices.
+// Failing is harmless: the next call writes it.
 func (r *Registry) mark(ctx context.Context) {
+	if r.journal.marking.TryLock() {
+		defer r.journal.marking.Unlock()
+		if r.journal.isVerified() {
+			_ = r.setMarker(ctx, r.journal.reached())
+		}
+	}
+}
+
+// setMarker writes the marker, never a lower one. The caller holds marking.
+func (r *Registry) setMarker(ctx context.Context, to uint64) error {
 	j := r.journal
-	if !j.marking.TryLock() {
-		return
+	if had := j.proven(j.node); had > to || had == to && to > 0 && j.isVerified() {
+		return nil
 	}
-	defer j.marking.Unlock()
+	if err := r.rdb.HSet(ctx, keyNodes, j.node, strconv.FormatUint(to, 10)).Err(); err != nil {
+		return err
+	}
 	j.mu.Lock()
-	ready, proven := j.verified, j.proven
+	j.markers[j.node] = to
 	j.mu.Unlock()
-	to := j.reached()
-	if !ready || to <= proven {
-		return
-	}
-	if r.rdb.HSet(ctx, keyNodes, j.node, strconv.FormatUint(to, 10)).Err() == nil {
-		j.mu.Lock()
-		j.proven = max(j.proven, to)
-		j.mu.Unlock()
-	}
+	return nil
 }
 
-// marker reads what mark wrote last; a Redis that knows nothing says 0.
-func parseMarker(text string, err error) (uint64, error) {
-	if err == redis.Nil {
-		return 0, nil
-	}
+// markers are the nodes' journals as Redis knows them: node id to seq.
+func parseMarkers(fields map[string]string, err error) (map[string]uint64, error) {
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("%w: journal marker", ErrDamaged)
+	out := make(map[string]uint64, len(fields))
+	for id, text := range fields {
+		if out[id], err = strconv.ParseUint(text, 10, 64); err != nil {
+			return nil, fmt.Errorf("%w: journal marker", ErrDamaged)
+		}
 	}
-	return n, nil
+	return out, nil
 }
 
-// trusted tells whether a marker just read shows that Redis holds all it held.
-func (r *Registry) trusted(marker uint64) bool {
-	r.journal.mu.Lock()
-	defer r.journal.mu.Unlock()
-	return r.journal.verified && marker >= r.journal.proven
+// trusted tells whether markers just read show that Redis holds all it ever
+// held: none is lower than this node has seen it.
+func (r *Registry) trusted(markers map[string]uint64) bool {
+	j := r.journal
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.verified {
+		return false
+	}
+	for id, had := range j.markers {
+		if markers[id] < had {
+			return false
+		}
+	}
+	for id, at := range markers {
+		if at > j.markers[id] && id != j.node {
+			j.markers[id] = at
+		}
+	}
+	return true
 }
 
-// heal brings Redis up to the journal from where its marker stands.
+// heal brings Redis up to the journal from where its marker stands. What
+// another node wrote and Redis forgot only that node can bring back: till then
+// the store is not believed.
 func (r *Registry) heal(ctx context.Context) error {
 	r.healing.Lock()
 	defer r.healing.Unlock()
-	marker, err := parseMarker(r.rdb.HGet(ctx, keyNodes, r.journal.node).Result())
-	if err != nil {
+	markers, err := parseMarkers(r.rdb.HGetAll(ctx, keyNodes).Result())
+	if err != nil || r.trusted(markers) {
 		return err
 	}
-	if r.trusted(marker) {
-		return nil
+	own := r.journal.node
+	if !r.journal.isVerified() || markers[own] < r.journal.proven(own) {
+		if _, err := r.replay(ctx, markers[own]); err != nil {
+			return err
+		}
+		if markers, err = parseMarkers(r.rdb.HGetAll(ctx, keyNodes).Result()); err != nil {
+			return err
+		}
 	}
-	_, err = r.replay(ctx, marker)
-	return err
+	if !r.trusted(markers) {
+		return fmt.Errorf("%w: it forgot opt-outs that another node wrote; start that node, or adopt its journal", ErrStoreUnavailable)
+	}
+	return nil
+}
+
+// AcceptLoss lets this node believe the store again although it forgot what a
+// node wrote that is gone for good with its disk. An operator's decision: the
+// opt-outs of that node since the last backup of Redis are lost. Errors wrap
+// ErrStoreUnavailable.
+func (r *Registry) AcceptLoss(ctx context.Context) error {
+	markers, err := parseMarkers(r.rdb.HGetAll(ctx, keyNodes).Result())
+	if err != nil {
+		return asUnavailable(err)
+	}
+	r.journal.mu.Lock()
+	defer r.journal.mu.Unlock()
+	for id := range r.journal.markers {
+		if id != r.journal.node {
+			r.journal.markers[id] = markers[id]
+		}
+	}
+	return nil
 }
 
 // replay applies the journal after seq and moves the marker.
@@ -154,12 +201,17 @@ func (r *Registry) replay(ctx context.Context, after uint64) (n int, err error) 
 	if err != nil {
 		return n, err
 	}
-	upTo = max(upTo, after)
-	if err := r.rdb.HSet(ctx, keyNodes, j.node, strconv.FormatUint(upTo, 10)).Err(); err != nil {
+	j.marking.Lock()
+	defer j.marking.Unlock()
+	j.mu.Lock()
+	j.markers[j.node] = min(j.markers[j.node], after) // Redis is known to be behind
+	j.verified = false
+	j.mu.Unlock()
+	if err := r.setMarker(ctx, max(upTo, after)); err != nil {
 		return n, err
 	}
 	j.mu.Lock()
-	j.proven, j.verified = upTo, true
+	j.verified = true
 	j.mu.Unlock()
 	return n, nil
 }

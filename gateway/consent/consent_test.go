@@ -261,8 +261,8 @@ func TestImportOwnFormat(t *testing.T) {
 	for range 2 {
 		rep, err := g.Import(context.Background(), strings.NewReader(in), dry)
 		require.NoError(t, err)
-		require.Equal(t, []int{5, 1, 1, 1, 1, 1}, []int{rep.Rows, rep.Active, rep.Unproven, rep.Kept, rep.Suppressed, rep.Refused})
-		require.Equal(t, 5, rep.Refusals[0].Row)
+		require.Equal(t, []int{5, 1, 1, 1, 1, 1}, []int{rep.Rows, rep.Active, rep.Unproven, rep.Kept, rep.Suppressed, rep.RefusedRows})
+		require.Equal(t, 5, rep.Refused[0].Line)
 	}
 	rep, err := g.Import(context.Background(), strings.NewReader(in), o)
 	require.NoError(t, err)

@@ -118,17 +118,28 @@ func decodeEntries(log string, into []entry) ([]entry, error) {
 func (e entry) time() time.Time { return time.UnixMilli(e.at).UTC() }
 
 func (e entry) expiry() time.Time {
+	if e.expires == 0 && e.pending {
+		return e.time().Add(maxPending)
+	}
 	if e.expires == 0 {
 		return time.Time{}
 	}
 	return time.Unix(e.expires, 0).UTC()
 }
 
+// maxPending is how long a sign-up waits at most (CON-12); one that waits so
+// long keeps no expiry of its own.
+const maxPending = 7 * 24 * time.Hour
+
 // over tells whether the entry's own end has come. Implied consent without an
 // end never counts (CON-15).
 func (e entry) over(now time.Time) bool {
-	if e.expires == 0 {
+	switch {
+	case e.expires != 0:
+		return now.Unix() >= e.expires
+	case e.pending:
+		return now.UnixMilli() >= e.at+maxPending.Milliseconds()
+	default:
 		return e.basis == Implied
 	}
-	return now.Unix() >= e.expires
 }

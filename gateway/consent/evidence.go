@@ -43,7 +43,7 @@ func checkEvent(e Event, now time.Time) error {
 	case Given, Refreshed:
 		faults = append(faults, checkProof(e)...)
 	case Confirmed:
-		if e.Wording != "" || e.Ref == "" {
+		if e.Wording != "" { // else it takes over the evidence of its sign-up
 			faults = append(faults, checkProof(e)...)
 		}
 	}

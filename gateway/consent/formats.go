@@ -11,6 +11,9 @@ import (
 	"time"
 )
 
+// Format names the export of a tool.
+type Format string
+
 // FormatPostern is the own CSV format. A header line names the columns, in any
 // order; address is the only one needed:
 //
@@ -28,7 +31,7 @@ import (
 //	expires          end of the consent; needed for implied
 //	conditions       for soft: four of y and n, as in yyyy (ePrivacy Art. 13(2))
 //	ip               only if needed
-const FormatPostern = "postern"
+const FormatPostern Format = "postern"
 
 // rowState is what a row says about the person.
 type rowState int
@@ -60,14 +63,14 @@ type importRow struct {
 
 // mapping reads the rows of one file.
 type mapping struct {
-	format string
+	format Format
 	column map[string]int
 	read1  func(get func(string) string) (importRow, error)
 }
 
 // csvFormat is one tool's export.
 type csvFormat struct {
-	name    string
+	name    Format
 	needs   []string // lower-case columns that tell it from others
 	address string
 	read    func(get func(string) string) (importRow, error)
@@ -81,15 +84,15 @@ func csvFormats() []csvFormat {
 }
 
 // Formats lists the names that ImportOptions.Format takes.
-func Formats() []string {
-	var out []string
+func Formats() []Format {
+	var out []Format
 	for _, f := range csvFormats() {
 		out = append(out, f.name)
 	}
 	return out
 }
 
-func mapHeader(header []string, want string) (mapping, error) {
+func mapHeader(header []string, want Format) (mapping, error) {
 	column := map[string]int{}
 	for i, h := range header {
 		h = strings.ToLower(strings.TrimSpace(h))
@@ -109,9 +112,9 @@ func mapHeader(header []string, want string) (mapping, error) {
 		}
 	}
 	if want != "" {
-		return mapping{}, fmt.Errorf("%w: format %q is none of %s", ErrRefused, want, strings.Join(Formats(), ", "))
+		return mapping{}, fmt.Errorf("%w: format %q is none of %v", ErrRefused, want, Formats())
 	}
-	return mapping{}, fmt.Errorf("%w: the header line fits none of the formats %s", ErrRefused, strings.Join(Formats(), ", "))
+	return mapping{}, fmt.Errorf("%w: the header line fits none of the formats %v", ErrRefused, Formats())
 }
 
 func hasAll(column map[string]int, names []string) bool {

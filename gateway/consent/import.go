@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"postern/gateway/address"
@@ -16,7 +17,7 @@ import (
 type ImportOptions struct {
 	Controller   string
 	Purpose      string // for rows that name none
-	Format       string // one of Formats; "" finds it by the header line
+	Format       Format // "" finds it by the header line
 	Name         string // of the file: it becomes the source where a row has none of its own
 	Basis        Basis  // for rows that name none; "" is express
 	Source       string // where consent was asked, for rows that do not say
@@ -27,30 +28,42 @@ type ImportOptions struct {
 	Actor        string // as in ledger.Record; "" is "import"
 	DryRun       bool   // judge every row, store nothing
 	// Progress, if set, is called about every thousand rows and at the end.
-	Progress func(Report)
-	// Refused, if set, is called for every row that is not taken, so that the
-	// report need not hold them all.
-	Refused func(Refusal)
+	Progress func(Report) `json:"-"`
+	// OnRefused, if set, is called for every row that is not taken, so that
+	// the report need not hold them all.
+	OnRefused func(Refusal) `json:"-"`
 }
 
 // Refusal is one row that was not taken. It never holds the address.
 type Refusal struct {
-	Row    int    // of the file, the header line is 1
-	Reason string // what to mend
+	Line   int    `json:"line"`   // row of the file, the header is 1
+	Reason string `json:"reason"` // what to mend
 }
 
 // Report is what an import did, or in a dry run would do.
 type Report struct {
-	Format     string
-	Rows       int // data rows read
-	Active     int // consents with full evidence
-	Unproven   int // without time, source or wording: stored, never mailed (CON-17)
-	Pending    int // sign-ups without confirmation: left out
-	Suppressed int // opt-outs, complaints and bounces taken over
-	Kept       int // rows that would revive an opt-out: stored as history, without effect
-	Repeated   int // already known from an earlier import
-	Refused    int
-	Refusals   []Refusal // the first 1,000
+	Format      Format    `json:"format"`
+	DryRun      bool      `json:"dry_run"`
+	Rows        int       `json:"rows"`         // data rows read
+	Active      int       `json:"active"`       // consents with full evidence
+	Unproven    int       `json:"unproven"`     // without time, source or wording: stored, never mailed (CON-17)
+	Pending     int       `json:"pending"`      // sign-ups without confirmation: left out
+	Suppressed  int       `json:"suppressed"`   // opt-outs, complaints and bounces taken over
+	Kept        int       `json:"kept"`         // rows of persons who said no: stored as history, without effect
+	Repeated    int       `json:"repeated"`     // already known from an earlier import
+	RefusedRows int       `json:"refused_rows"` // not taken
+	Refused     []Refusal `json:"refused"`      // the first 1,000 of them
+}
+
+// Summary tells the report in one line.
+func (r Report) Summary() string {
+	did := "imported"
+	if r.DryRun {
+		did = "would be imported"
+	}
+	return fmt.Sprintf("%d rows of format %s %s: %d active, %d unproven (not mailed until proven), %d opt-outs taken over, "+
+		"%d kept without effect because the person said no, %d already known, %d unconfirmed sign-ups left out, %d refused",
+		r.Rows, r.Format, did, r.Active, r.Unproven, r.Suppressed, r.Kept, r.Repeated, r.Pending, r.RefusedRows)
 }
 
 const (
@@ -90,7 +103,7 @@ func (r *Registry) Import(ctx context.Context, in io.Reader, o ImportOptions) (R
 	if err != nil {
 		return Report{}, err
 	}
-	im := importer{r: r, o: o, m: m, rep: Report{Format: m.format}, terms: map[Terms]storedTerms{}, now: r.opts.Now()}
+	im := importer{r: r, o: o, m: m, rep: Report{Format: m.format, DryRun: o.DryRun}, terms: map[Terms]storedTerms{}, now: r.opts.Now()}
 	err = im.all(ctx, rows)
 	if o.Progress != nil {
 		o.Progress(im.rep)
@@ -155,13 +168,13 @@ func (im *importer) all(ctx context.Context, rows *csv.Reader) error {
 }
 
 func (im *importer) refuse(row int, reason string) {
-	im.rep.Refused++
-	x := Refusal{row, reason}
-	if len(im.rep.Refusals) < maxRefusals {
-		im.rep.Refusals = append(im.rep.Refusals, x)
+	im.rep.RefusedRows++
+	x := Refusal{row, strings.ReplaceAll(reason, "\n", "; ")}
+	if len(im.rep.Refused) < maxRefusals {
+		im.rep.Refused = append(im.rep.Refused, x)
 	}
-	if im.o.Refused != nil {
-		im.o.Refused(x)
+	if im.o.OnRefused != nil {
+		im.o.OnRefused(x)
 	}
 }
 

@@ -40,8 +40,8 @@ type journal struct {
 	last     uint64 // newest seq given out
 	waiting  map[uint64]*change
 	bySubj   map[address.SubjectID][]*change
-	proven   uint64 // marker that Redis is known to have held
-	verified bool   // Redis was compared with the journal since the start
+	markers  map[string]uint64 // per node, the highest marker that Redis was seen to hold
+	verified bool              // Redis was compared with the journal since the start
 	marking  sync.Mutex
 }
 
@@ -56,7 +56,7 @@ func journalKey(seq uint64) []byte {
 }
 
 func openJournal(db *pebble.DB, trail Trail) (*journal, error) {
-	j := &journal{db: db, trail: trail, waiting: map[uint64]*change{}, bySubj: map[address.SubjectID][]*change{}}
+	j := &journal{db: db, trail: trail, waiting: map[uint64]*change{}, bySubj: map[address.SubjectID][]*change{}, markers: map[string]uint64{}}
 	id, closer, err := db.Get(journalNode)
 	switch {
 	case err == nil:
@@ -191,6 +191,19 @@ func (j *journal) reached() uint64 {
 		low = min(low, seq)
 	}
 	return low - 1
+}
+
+func (j *journal) isVerified() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.verified
+}
+
+// proven is the highest marker of a node that Redis was seen to hold.
+func (j *journal) proven(node string) uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.markers[node]
 }
 
 // each reads the changes after seq, oldest first.

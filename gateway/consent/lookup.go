@@ -68,7 +68,7 @@ func (r *Registry) question(controller, purpose string, stream uint16, a address
 func (r *Registry) read(ctx context.Context, purpose string, qs []question) ([][]any, error) {
 	for attempt := 0; ; attempt++ {
 		pipe := r.rdb.Pipeline()
-		marker := pipe.HGet(ctx, keyNodes, r.journal.node)
+		nodes := pipe.HGetAll(ctx, keyNodes)
 		cmds := make([]*redis.SliceCmd, 0, len(qs))
 		anyone := consentField(anyForm, purpose)
 		for i := range qs {
@@ -77,7 +77,7 @@ func (r *Registry) read(ctx context.Context, purpose string, qs []question) ([][
 			}
 		}
 		_, _ = pipe.Exec(ctx) // each command keeps its own error
-		at, err := parseMarker(marker.Result())
+		markers, err := parseMarkers(nodes.Result())
 		if err != nil {
 			return nil, err
 		}
@@ -87,7 +87,7 @@ func (r *Registry) read(ctx context.Context, purpose string, qs []question) ([][
 				return nil, err
 			}
 		}
-		if r.trusted(at) {
+		if r.trusted(markers) {
 			return out, nil
 		}
 		if attempt > 0 {

@@ -190,7 +190,7 @@ func (r *Registry) consentOf(ctx context.Context, id address.SubjectID, key logK
 		c.Basis, c.Since, c.Expires, c.Evidence = st.by.basis, st.by.time(), st.by.expiry(), st.by.id.of(id)
 	}
 	seen := map[eventID]bool{}
-	for _, e := range all {
+	for i, e := range all { // fold sorted them
 		if seen[e.id] {
 			continue
 		}
@@ -198,6 +198,11 @@ func (r *Registry) consentOf(ctx context.Context, id address.SubjectID, key logK
 		rec, err := r.eventRecord(ctx, id, e)
 		if err != nil {
 			return c, err
+		}
+		if e.action == Confirmed && rec.Ref == "" {
+			if su := newestPending(all[:i], e.time(), nil); su != nil {
+				rec.Ref = su.id.of(id)
+			}
 		}
 		c.History = append(c.History, rec)
 	}

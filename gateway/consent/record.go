@@ -119,7 +119,10 @@ func (r *Registry) recordOptIn(ctx context.Context, e Event, who address.Identit
 		x.expires = e.Expires.Unix()
 	}
 	if x.pending {
-		own.Until, x.expires = x.expires, e.Time.Add(r.opts.PendingFor).Unix()
+		own.Until, x.expires = x.expires, 0
+		if r.opts.PendingFor != maxPending {
+			x.expires = e.Time.Add(r.opts.PendingFor).Unix()
+		}
 	}
 	x.extras = own.encode()
 	text, hash, full, err := termsOf(e).encode()
@@ -145,71 +148,94 @@ func (r *Registry) recordOptIn(ctx context.Context, e Event, who address.Identit
 // recordConfirmed finds the sign-up that is confirmed, takes over its wording
 // where the event brings none, and stores the confirmation.
 func (r *Registry) recordConfirmed(ctx context.Context, e Event) (string, error) {
-	who, given, err := r.signUp(ctx, e)
+	su, err := r.signUp(ctx, e)
 	if err != nil {
 		return "", err
 	}
+	if su.newest {
+		e.Ref = "" // the one before it: need not be said
+	}
 	if e.Wording == "" {
-		if given == nil {
+		if su.given == nil {
 			return "", fmt.Errorf("%w: nothing waits for this confirmation, and it brings no wording of its own", ErrRefused)
 		}
-		if e, err = r.inherit(ctx, e, who.ID, *given); err != nil {
+		if e, err = r.inherit(ctx, e, *su.given); err != nil {
 			return "", err
 		}
 	}
-	if !personal(e.Method) {
-		return r.recordOptIn(ctx, e, who, nil)
+	if !personal(e.Method) || !su.suppressed {
+		return r.recordOptIn(ctx, e, su.who, nil)
 	}
 	since := e.Time
-	if given != nil {
-		since = given.time()
+	if su.given != nil {
+		since = su.given.time()
 	}
-	lift := suppEntry{op: opLift, at: since.UnixMilli(), exact: who.Exact, purpose: e.Purpose}
-	lift.id = hashID("lift", e.Purpose, string(who.Exact[:]), since.UTC().Format(time.RFC3339Nano))
-	return r.recordOptIn(ctx, e, who, &lift)
+	lift := suppEntry{op: opLift, at: since.UnixMilli(), exact: su.who.Exact, purpose: e.Purpose}
+	lift.id = hashID("lift", e.Purpose, string(su.who.Exact[:]), since.UTC().Format(time.RFC3339Nano))
+	return r.recordOptIn(ctx, e, su.who, &lift)
+}
+
+// signUp is what a confirmation comes upon.
+type signUp struct {
+	who        address.Identity
+	given      *entry // the sign-up it confirms; nil where none waits
+	newest     bool   // given is the last that waits
+	suppressed bool   // there is something that a double opt-in may lift
 }
 
 // signUp finds the newest sign-up of the exact form that waits, or the one
-// that Ref names. nil where none waits.
-func (r *Registry) signUp(ctx context.Context, e Event) (who address.Identity, given *entry, err error) {
+// that Ref names, which wraps ErrNotFound where it is gone.
+func (r *Registry) signUp(ctx context.Context, e Event) (su signUp, err error) {
 	var want eventID
 	if e.Ref != "" {
-		subject, id, err := parseID(e.Ref)
-		if err != nil {
-			return who, nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+		if su.who.ID, want, err = parseID(e.Ref); err != nil {
+			return su, fmt.Errorf("%w: %w", ErrNotFound, err)
 		}
-		want, who.ID = id, subject
 	} else {
-		who = r.ring.Identify(e.Controller, e.Address)
+		su.who = r.ring.Identify(e.Controller, e.Address)
 	}
-	all, err := r.rdb.HGetAll(ctx, subjectKey(who.ID)).Result()
+	all, err := r.rdb.HGetAll(ctx, subjectKey(su.who.ID)).Result()
 	if err != nil {
-		return who, nil, err
+		return su, err
 	}
-	for field, log := range all {
-		exact, purpose, ok := parseConsentField(field)
-		if !ok || purpose != e.Purpose || (e.Ref == "" && exact != who.Exact) {
+	logs, supp, err := decodeSubject(all, nil)
+	if err != nil {
+		return su, err
+	}
+	su.suppressed = len(supp) > 0
+	for key, events := range logs {
+		if key.purpose != e.Purpose || (e.Ref == "" && key.exact != su.who.Exact) {
 			continue
 		}
-		events, err := decodeEntries(log, nil)
-		if err != nil {
-			return who, nil, err
+		newest := newestPending(events, e.Time, nil)
+		given := newest
+		if e.Ref != "" {
+			given = newestPending(events, e.Time, &want)
 		}
-		for _, x := range events {
-			fits := x.action == Given && x.pending && !x.over(e.Time) && (e.Ref == "" || x.id == want)
-			if fits && (given == nil || x.at > given.at) {
-				given, who.Exact = &x, exact
-			}
+		if given != nil {
+			su.given, su.who.Exact, su.newest = given, key.exact, given.id == newest.id
 		}
 	}
-	if e.Ref != "" && given == nil {
-		return who, nil, fmt.Errorf("%w: the sign-up has run out or was never made", ErrNotFound)
+	if e.Ref != "" && su.given == nil {
+		return su, fmt.Errorf("%w: the sign-up has run out or was never made", ErrNotFound)
 	}
-	return who, given, nil
+	return su, nil
+}
+
+// newestPending finds the last sign-up that waits at t; only the one of that
+// id where want is set.
+func newestPending(events []entry, t time.Time, want *eventID) (found *entry) {
+	for i, x := range events {
+		fits := x.action == Given && x.pending && x.at <= t.UnixMilli() && !x.over(t) && (want == nil || x.id == *want)
+		if fits && (found == nil || x.at > found.at) {
+			found = &events[i]
+		}
+	}
+	return found
 }
 
 // inherit gives a confirmation the evidence of its sign-up.
-func (r *Registry) inherit(ctx context.Context, e Event, s address.SubjectID, given entry) (Event, error) {
+func (r *Registry) inherit(ctx context.Context, e Event, given entry) (Event, error) {
 	text, err := r.rdb.Get(ctx, termsKey(given.terms)).Result()
 	if errors.Is(err, redis.Nil) {
 		return e, fmt.Errorf("%w: the wording of the sign-up is gone", ErrDamaged)
@@ -227,7 +253,6 @@ func (r *Registry) inherit(ctx context.Context, e Event, s address.SubjectID, gi
 	}
 	e.Wording, e.WordingVer, e.Basis, e.Conditions = t.Wording, t.WordingVer, t.Basis, t.Conditions
 	e.Source, e.Language, e.Jurisdiction, e.PolicyURL = t.Source, t.Language, t.Jurisdiction, t.PolicyURL
-	e.Ref = given.id.of(s)
 	if e.Expires.IsZero() && own.Until != 0 {
 		e.Expires = time.Unix(own.Until, 0).UTC()
 	}

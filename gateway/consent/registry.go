@@ -36,6 +36,11 @@ type Options struct {
 	// UndoFor is how long an opt-out can be undone by its link. Default 24 h
 	// (design D7).
 	UndoFor time.Duration
+	// HardBounces is how many messages must fail for good before an address
+	// is suppressed. Default 1.
+	HardBounces int
+	// BounceWindow is the time within which they count. Default 90 days.
+	BounceWindow time.Duration
 	// Tick is how often Run looks after the store. Default 1 s.
 	Tick time.Duration
 	// Now is the clock. Default time.Now.
@@ -52,11 +57,17 @@ func (o Options) withDefaults() Options {
 	if o.WriteTimeout <= 0 {
 		o.WriteTimeout = 10 * time.Second
 	}
-	if o.PendingFor <= 0 || o.PendingFor > 7*24*time.Hour {
-		o.PendingFor = 7 * 24 * time.Hour
+	if o.PendingFor <= 0 || o.PendingFor > maxPending {
+		o.PendingFor = maxPending
 	}
 	if o.UndoFor <= 0 {
 		o.UndoFor = 24 * time.Hour
+	}
+	if o.HardBounces <= 0 {
+		o.HardBounces = 1
+	}
+	if o.BounceWindow <= 0 {
+		o.BounceWindow = 90 * 24 * time.Hour
 	}
 	if o.Tick <= 0 {
 		o.Tick = time.Second

@@ -56,14 +56,8 @@ func (r *Registry) look(ctx context.Context, before map[string]string) (map[stri
 		if err := r.watchKeys(ctx); err != nil {
 			return now, err
 		}
-		marker, err := parseMarker(r.rdb.HGet(ctx, keyNodes, r.journal.node).Result())
-		if err != nil {
+		if err := r.heal(ctx); err != nil {
 			return now, err
-		}
-		if !r.trusted(marker) {
-			if err := r.heal(ctx); err != nil {
-				return now, err
-			}
 		}
 		if waiting := r.journal.waitingAll(); len(waiting) > 0 {
 			if _, err := r.applyJournalled(ctx, waiting); err != nil {

@@ -12,6 +12,7 @@ import (
 //	8 id · 1 op · 6 time, Unix ms
 //	set:           1 reason · 1 scope · 2 stream · short purpose, source, case, actor · [8 id it repeats]
 //	release, undo: 8 id of the suppression · short actor · text reason
+//	bounce:        nothing more
 //	lift:          8 exact form · short purpose; time is that of the sign-up
 type suppEntry struct {
 	id      eventID
@@ -34,6 +35,7 @@ const (
 	opRelease byte = 2 // an operator's release
 	opUndo    byte = 3 // the undo link of design D7
 	opLift    byte = 4 // a double opt-in after it
+	opBounce  byte = 5 // one permanent failure that counts towards a suppression
 )
 
 // Codes of stored words: never renumbered.
@@ -62,6 +64,7 @@ func (e suppEntry) encode() []byte {
 	case opLift:
 		b = append(b, e.exact[:]...)
 		b = putShort(b, e.purpose)
+	case opBounce:
 	default:
 		b = append(b, e.target[:]...)
 		b = putText(putShort(b, e.actor), e.why)
@@ -89,6 +92,7 @@ func decodeSuppEntry(s string) (suppEntry, error) {
 	case opLift:
 		copy(e.exact[:], r.take(len(e.exact)))
 		e.purpose = r.short()
+	case opBounce:
 	case opRelease, opUndo:
 		copy(e.target[:], r.take(8))
 		e.actor, e.why = r.short(), r.text()
