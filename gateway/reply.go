@@ -71,7 +71,7 @@ var (
 	authUnavailable = answer{454, "4.7.0", "AUTH-UNAVAILABLE", "can't check passwords now", ""}
 	authMechanism   = answer{504, "5.5.4", "ARGUMENT", "mechanism not offered", ""}
 	authCancelled   = answer{501, "5.7.0", "AUTH-CANCELLED", "as asked", ""}
-	authMalformed   = answer{501, "5.5.2", "ARGUMENT", "not base64", ""}
+	authMalformed   = answer{501, "5.5.2", "ARGUMENT", "credentials can't be read", ""}
 	relayDenied     = answer{550, "5.7.1", "RELAY-DENIED", "this client may not relay", ""}
 	rateLimited     = answer{450, "4.7.0", "RATE-LIMIT", "too much mail", "retry-after"}
 	tooMany         = answer{421, "4.7.0", "TOO-MANY", "closing", ""}

@@ -21,6 +21,9 @@ var (
 // firstBuffer is what a message of unknown size gets first.
 const firstBuffer = 16 << 10
 
+// minRead is the room a read should have.
+const minRead = 2 << 10
+
 // maxDiscard is how much of an unwanted message is read before giving up.
 const maxDiscard = 64 << 20
 
@@ -48,7 +51,7 @@ func (m *Message) Release() {
 // that a message once begun need not be thrown away. It waits until ctx ends,
 // then it gives ErrNoMemory.
 func (c *Conn) Reserve(ctx context.Context, declared int64) (*Message, error) {
-	m := &Message{budget: c.opts.Budget, taken: max(declared+declared/16, firstBuffer)}
+	m := &Message{budget: c.opts.Budget, taken: bufferSize(max(declared+declared/16+minRead, firstBuffer))}
 	if b := m.budget; b != nil && m.taken > b.total {
 		m.taken = b.total
 	}
@@ -186,7 +189,7 @@ func (r *dataReader) room() error {
 	if r.unwanted != nil {
 		return r.roomUnwanted()
 	}
-	if cap(m.Raw)-len(m.Raw) >= 2048 {
+	if cap(m.Raw)-len(m.Raw) >= minRead {
 		return nil
 	}
 	if r.r-r.w >= cap(m.Raw)/4 { // stuffed dots left a gap
@@ -194,7 +197,7 @@ func (r *dataReader) room() error {
 		return nil
 	}
 	size := 2 * cap(m.Raw)
-	if t := int(m.taken); size < t && size > 256<<10 {
+	if t := int(m.taken); cap(m.Raw) < t && (size > t || size > 256<<10) {
 		size = t
 	}
 	if more := int64(size) - m.taken; more > 0 {
