@@ -38,6 +38,8 @@ type Incoming struct {
 	References []string
 	CaseNo     string // read from the subject or reply token, or ""
 	Token      string // unsubscribe token from the recipient's local-part, or ""
+	ReplyToken string // TOKEN of a recipient "case+TOKEN@", or "": an answer to our answer, or its bounce
+	Manual     string // why a person must read the original (too big, too deep, broken), or ""
 
 	Grade        Grade
 	GradeWhy     string

@@ -1,0 +1,243 @@
+package intake
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"golang.org/x/sync/errgroup"
+)
+
+// wireMail is a mail as it came over IMAP.
+type wireMail struct {
+	uid      uint32
+	received time.Time
+	size     int64
+	raw      []byte
+	cut      bool // raw is only its beginning
+}
+
+// batchBytes bounds what one batch holds in memory.
+const batchBytes = 32 << 20
+
+// drain reads every mail above the checkpoint. Three batches are in hand at
+// once: one is fetched while one is stored and one is moved.
+func (s *folderSession) drain(ctx context.Context) error {
+	uids, err := s.newer()
+	if err != nil || len(uids) == 0 {
+		return err
+	}
+	fetched := make(chan []wireMail, 1)
+	stored := make(chan []uint32, 1)
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(fetched)
+		return s.fetchAll(gctx, uids, fetched)
+	})
+	g.Go(func() error {
+		defer close(stored)
+		for batch := range fetched {
+			done, err := s.store(gctx, batch)
+			if err != nil {
+				return err
+			}
+			select {
+			case stored <- done:
+			case <-gctx.Done():
+				return gctx.Err()
+			}
+		}
+		return nil
+	})
+	g.Go(func() error {
+		for done := range stored {
+			if err := s.finish(gctx, done); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// newer lists the UIDs above the checkpoint, lowest first. "n:*" always names
+// the last message, so what is not above is filtered (IM-2).
+func (s *folderSession) newer() ([]uint32, error) {
+	done := s.c.guard()
+	defer done()
+	data, err := s.c.UIDSearch(&imap.SearchCriteria{UID: []imap.UIDSet{{{Start: imap.UID(s.at.Last) + 1, Stop: 0}}}}, nil).Wait()
+	if err != nil {
+		return nil, fmt.Errorf("search folder %q of mailbox %q: %w", s.folder, s.b.Name, err)
+	}
+	var out []uint32
+	for _, u := range data.AllUIDs() {
+		if uint32(u) > s.at.Last {
+			out = append(out, uint32(u))
+		}
+	}
+	sortUIDs(out)
+	return out, nil
+}
+
+// fetchAll sends the mails of uids batch by batch.
+func (s *folderSession) fetchAll(ctx context.Context, uids []uint32, out chan<- []wireMail) error {
+	for len(uids) > 0 {
+		n := min(len(uids), s.b.p.o.Batch)
+		sizes, err := s.sizes(uids[:n])
+		if err != nil {
+			return err
+		}
+		n = fits(uids[:n], sizes, s.b.MaxSize)
+		batch, err := s.fetch(uids[:n], sizes)
+		if err != nil {
+			return err
+		}
+		select {
+		case out <- batch:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		uids = uids[n:]
+	}
+	return nil
+}
+
+// fits tells how many of the mails fit into one batch, at least one.
+func fits(uids []uint32, sizes map[uint32]int64, limit int64) int {
+	total := int64(0)
+	for i, u := range uids {
+		total += min(sizes[u], limit)
+		if total > batchBytes && i > 0 {
+			return i
+		}
+	}
+	return len(uids)
+}
+
+// sizes asks before any body is read (IM-3).
+func (s *folderSession) sizes(uids []uint32) (map[uint32]int64, error) {
+	done := s.c.guard()
+	defer done()
+	cmd := s.c.Fetch(uidSet(uids), &imap.FetchOptions{UID: true, RFC822Size: true})
+	list, err := cmd.Collect()
+	if err != nil {
+		return nil, fmt.Errorf("fetch sizes in folder %q of mailbox %q: %w", s.folder, s.b.Name, err)
+	}
+	out := make(map[uint32]int64, len(list))
+	for _, m := range list {
+		out[uint32(m.UID)] = m.RFC822Size
+	}
+	return out, nil
+}
+
+// fetch reads bodies; of a mail over the limit only the beginning. A mail that
+// is gone by now gets an entry without bytes.
+func (s *folderSession) fetch(uids []uint32, sizes map[uint32]int64) ([]wireMail, error) {
+	var normal, huge []uint32
+	for _, u := range uids {
+		switch size, ok := sizes[u]; {
+		case !ok:
+		case size > s.b.MaxSize:
+			huge = append(huge, u)
+		default:
+			normal = append(normal, u)
+		}
+	}
+	got := map[uint32]wireMail{}
+	whole := &imap.FetchItemBodySection{Peek: true}
+	if err := s.fetchInto(got, normal, whole, sizes, s.b.MaxSize); err != nil {
+		return nil, err
+	}
+	beginning := &imap.FetchItemBodySection{Peek: true, Partial: &imap.SectionPartial{Offset: 0, Size: hugeRead}}
+	if err := s.fetchInto(got, huge, beginning, sizes, hugeRead); err != nil {
+		return nil, err
+	}
+	out := make([]wireMail, 0, len(uids))
+	for _, u := range uids {
+		m, ok := got[u]
+		if !ok {
+			m = wireMail{uid: u}
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// hugeRead is how much of a mail over the limit is read: header and letter
+// stand at the beginning.
+const hugeRead = 2 << 20
+
+func (s *folderSession) fetchInto(got map[uint32]wireMail, uids []uint32, section *imap.FetchItemBodySection, sizes map[uint32]int64, limit int64) error {
+	if len(uids) == 0 {
+		return nil
+	}
+	done := s.c.guard()
+	defer done()
+	cmd := s.c.Fetch(uidSet(uids), &imap.FetchOptions{UID: true, InternalDate: true, BodySection: []*imap.FetchItemBodySection{section}})
+	for data := cmd.Next(); data != nil; data = cmd.Next() {
+		m, err := readMail(data, limit)
+		if err != nil {
+			_ = cmd.Close()
+			return fmt.Errorf("fetch mail in folder %q of mailbox %q: %w", s.folder, s.b.Name, err)
+		}
+		if m.raw == nil {
+			continue
+		}
+		m.size = max(sizes[m.uid], int64(len(m.raw)))
+		m.cut = m.cut || section.Partial != nil
+		if _, twice := got[m.uid]; !twice && m.uid != 0 {
+			got[m.uid] = m
+		}
+	}
+	if err := cmd.Close(); err != nil {
+		return fmt.Errorf("fetch mails in folder %q of mailbox %q: %w", s.folder, s.b.Name, err)
+	}
+	return nil
+}
+
+// store gives every mail of a batch its outcome, several at once.
+func (s *folderSession) store(ctx context.Context, batch []wireMail) ([]uint32, error) {
+	var mu sync.Mutex
+	var firstErr error
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, s.b.p.o.Workers)
+	for _, m := range batch {
+		slots <- struct{}{}
+		wg.Add(1)
+		go func() {
+			defer func() { <-slots; wg.Done() }()
+			if err := s.handle(ctx, m); err != nil {
+				mu.Lock()
+				if firstErr == nil {
+					firstErr = err
+				}
+				mu.Unlock()
+			}
+		}()
+	}
+	wg.Wait()
+	if firstErr != nil {
+		return nil, firstErr // the whole batch comes again: stored ones are known
+	}
+	done := make([]uint32, 0, len(batch))
+	for _, m := range batch {
+		done = append(done, m.uid)
+	}
+	return done, nil
+}
+
+// limited reads at most limit bytes of a literal and skips the rest.
+func limited(r io.Reader, limit int64) ([]byte, bool, error) {
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, false, err
+	}
+	if int64(len(b)) <= limit {
+		return b, false, nil
+	}
+	_, err = io.Copy(io.Discard, r)
+	return b[:limit], true, err
+}
