@@ -184,3 +184,16 @@ func contextWithCancel(t *testing.T) (context.Context, context.CancelFunc) {
 	t.Cleanup(cancel)
 	return ctx, cancel
 }
+
+// all is a copy of the cases.
+func (s *store) all() []queue.Incoming {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []queue.Incoming
+	for _, in := range s.cases {
+		out = append(out, in)
+	}
+	return out
+}
+
+func (s *store) opened() int { s.mu.Lock(); defer s.mu.Unlock(); return s.calls }

@@ -26,7 +26,7 @@ func TestMailBecomesCaseAndMoves(t *testing.T) {
 	cases, aside, _ := r.store.counts()
 	require.Equal(t, 1, cases)
 	require.Zero(t, aside)
-	for _, in := range r.store.cases {
+	for _, in := range r.store.all() {
 		require.Equal(t, "acme", in.Controller)
 		require.Equal(t, "ada@example.net", in.From.Plain())
 		require.Equal(t, "Please erase my data.", in.Text)
@@ -87,7 +87,7 @@ func TestPoisonMailBecomesAManualCase(t *testing.T) {
 	r.start()
 	eventually(t, "all three have an outcome", func() bool { n, _, _ := r.store.counts(); return n == 3 })
 	manual := 0
-	for _, in := range r.store.cases {
+	for _, in := range r.store.all() {
 		if in.Manual != "" {
 			manual++
 			require.True(t, in.Result.Abstain)
@@ -118,7 +118,7 @@ func TestHugeMailIsACaseForAPerson(t *testing.T) {
 	require.NoError(t, r.imap.Deliver("INBOX", big, time.Now()))
 	r.start()
 	eventually(t, "stored", func() bool { return len(r.imap.Folder("Done")) == 1 })
-	for _, in := range r.store.cases {
+	for _, in := range r.store.all() {
 		require.Equal(t, "over the size limit", in.Manual)
 		require.Equal(t, "ada@example.net", in.From.Plain())
 	}
@@ -136,7 +136,7 @@ func TestTwoPollersReadOnce(t *testing.T) {
 	stopFirst()
 	require.NoError(t, r.imap.Deliver("INBOX", letterFrom("2", "x", "Erase it."), time.Now()))
 	eventually(t, "the second takes over", func() bool { n, _, _ := r.store.counts(); return n == 2 })
-	require.Equal(t, 2, r.store.calls, "each mail was stored once")
+	require.Equal(t, 2, r.store.opened(), "each mail was stored once")
 }
 
 func TestBadMailboxDoesNotStopAnother(t *testing.T) {
