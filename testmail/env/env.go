@@ -6,7 +6,6 @@ package env
 
 import (
 	"bytes"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -29,23 +28,6 @@ type TB interface {
 
 // startTimeout bounds how long a server may take to answer for the first time.
 const startTimeout = 30 * time.Second
-
-// FreePort gives a loopback TCP port that was free a moment ago.
-func FreePort(t TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("find a free port: %v", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-// FreeAddr is FreePort as "127.0.0.1:port".
-func FreeAddr(t TB) string {
-	t.Helper()
-	return fmt.Sprintf("127.0.0.1:%d", FreePort(t))
-}
 
 // Process is a server process this package started.
 type Process struct {
