@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -75,12 +76,18 @@ func (e *Engine) lookup(ctx context.Context, st stream.Stream, addrs []address.A
 	answers, err := e.deps.Consent.Lookup(ctx, st.Controller, st.Purpose, st.Number, addrs)
 	e.met.lookup.Observe(time.Since(start).Seconds())
 	if err == nil && len(answers) == len(addrs) {
+		if e.storeDown.Swap(false) {
+			e.opts.Log.Info("consent store answers again", "stream", st.Name)
+		}
 		return answers, false
 	}
 	if err == nil {
 		err = errors.New("the registry gave fewer answers than asked")
 	}
-	e.opts.Log.Warn("consent not known", "stream", st.Name, "recipients", len(addrs), "err", err)
+	e.met.lookupFailed.Inc()
+	if !e.storeDown.Swap(true) {
+		e.opts.Log.Error("consent store does not answer: marketing is deferred", "stream", st.Name, "err", err)
+	}
 	return make([]consent.Answer, len(addrs)), true
 }
 
@@ -128,12 +135,15 @@ func (e *Engine) data(ctx context.Context, env *Envelope, raw []byte) (Outcome, 
 	if den != nil {
 		return Outcome{}, den
 	}
-	p, den := e.plan(r, st, m)
+	p, den := e.plan(r, st, m, sender, env.LongestLine)
 	if den != nil {
 		return Outcome{}, den
 	}
 	if sender == nil {
 		sender = p.advice
+	}
+	if sender == nil && len(env.Recipients) > 1 && keepsUnsubscribe(st, m) {
+		sender = &Denial{Reason: SplitRecipients} // one link can't serve several people (UNS-3)
 	}
 	d := e.judgeAll(ctx, r, env, p, m, sender)
 	denied, whole := e.settle(r, env, d)
@@ -229,7 +239,15 @@ func (e *Engine) settle(r *rules, env *Envelope, d *decision) (denied []int, who
 // mayNotify tells whether a DSN may go to the reverse-path: only into a
 // domain the client owns, else it is backscatter (DSN-5).
 func (e *Engine) mayNotify(r *rules, env *Envelope, st stream.Stream) bool {
-	return !env.ReversePath.IsZero() && closeness(e.grantDomains(r.set, env.Grant, st), env.ReversePath.Domain()) > 0
+	if env.ReversePath.IsZero() {
+		return false
+	}
+	domains := e.grantDomains(r.set, env.Grant, st)
+	if len(env.Grant.FromDomains) == 0 {
+		c, _ := r.set.Controller(st.Controller)
+		domains = append(slices.Clone(domains), c.Domains...)
+	}
+	return closeness(domains, env.ReversePath.Domain()) > 0
 }
 
 // store makes accepted recipients and all records durable, DSNs first: a

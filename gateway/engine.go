@@ -179,6 +179,8 @@ type Engine struct {
 	rules atomic.Pointer[rules]
 	met   *engineMetrics
 	sign  chan struct{} // slots: no more signatures at once than cores
+
+	storeDown atomic.Bool // the last look-up failed; for one log line per outage
 }
 
 // NewEngine checks that nothing is missing that a configured stream needs.

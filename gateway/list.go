@@ -3,7 +3,15 @@ package gateway
 import (
 	"mime"
 	"strings"
+
+	"postern/gateway/stream"
 )
+
+// keepsUnsubscribe tells whether the client's own List-Unsubscribe stays: if
+// configured, and if it serves.
+func keepsUnsubscribe(st stream.Stream, m *message) bool {
+	return st.Kind == stream.Marketing && st.Unsubscribe == keepOwn && usableUnsubscribe(m)
+}
 
 // usableUnsubscribe tells whether a client's List-Unsubscribe serves: one
 // field with exactly one https URI (RFC 8058 section 3.1).

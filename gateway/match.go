@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"mime"
 	"slices"
 	"strings"
 
@@ -223,14 +222,4 @@ func (e *Engine) grantDomains(set *stream.Set, g *Grant, st stream.Stream) []str
 		}
 	}
 	return out
-}
-
-// decodeSubject is the subject in clear for the advisor; as it stands where
-// it can't be decoded.
-func decodeSubject(v string) string {
-	dec := mime.WordDecoder{}
-	if s, err := dec.DecodeHeader(v); err == nil {
-		return s
-	}
-	return v
 }

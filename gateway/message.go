@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"strings"
 
 	"postern/gateway/address"
@@ -66,6 +67,7 @@ type message struct {
 	first [fieldCount]header.Span
 	count [fieldCount]int
 	from  []address.Address
+	parts []header.Part // leaves of the MIME structure
 	stray bool
 }
 
@@ -154,7 +156,18 @@ func (e *Engine) read(raw []byte) (*message, *Denial) {
 		return nil, malformed("From")
 	}
 	m.from = from
+	var err error
+	switch m.parts, err = header.Walk(m.hdr, m.body, e.mimeLimits()); {
+	case errors.Is(err, header.ErrDepth):
+		return nil, malformed("mime-depth")
+	case err != nil:
+		return nil, malformed("mime-parts")
+	}
 	return m, nil
+}
+
+func (e *Engine) mimeLimits() header.Limits {
+	return header.Limits{Depth: e.opts.MaxDepth, Parts: e.opts.MaxParts}
 }
 
 func malformed(field string) *Denial { return &Denial{Reason: Malformed, Detail: field} }

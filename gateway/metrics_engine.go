@@ -8,12 +8,13 @@ import (
 // decision is allow, deny, defer or would; reason is a Reason or "none"; stage
 // is rcpt, data or prepare.
 type engineMetrics struct {
-	recipients *prometheus.CounterVec
-	refused    *prometheus.CounterVec
-	lookup     prometheus.Histogram
-	judge      prometheus.Histogram
-	signed     *prometheus.CounterVec
-	advisory   prometheus.Counter
+	recipients   *prometheus.CounterVec
+	refused      *prometheus.CounterVec
+	lookup       prometheus.Histogram
+	lookupFailed prometheus.Counter
+	judge        prometheus.Histogram
+	signed       *prometheus.CounterVec
+	advisory     prometheus.Counter
 }
 
 func newEngineMetrics(reg prometheus.Registerer) (*engineMetrics, error) {
@@ -25,6 +26,8 @@ func newEngineMetrics(reg prometheus.Registerer) (*engineMetrics, error) {
 			Help: "Messages refused as a whole."}, []string{"reason"}),
 		lookup: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "postern_gateway_lookup_seconds",
 			Help: "Duration of one consent look-up for all recipients of a message.", Buckets: buckets}),
+		lookupFailed: prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_gateway_lookups_failed_total",
+			Help: "Consent look-ups without an answer: marketing is deferred."}),
 		judge: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "postern_gateway_data_seconds",
 			Help: "From the end of DATA to the reply, look-up and commit included.", Buckets: buckets}),
 		signed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_gateway_signatures_total",
@@ -35,7 +38,7 @@ func newEngineMetrics(reg prometheus.Registerer) (*engineMetrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.recipients, m.refused, m.lookup, m.judge, m.signed, m.advisory} {
+	for _, c := range []prometheus.Collector{m.recipients, m.refused, m.lookup, m.lookupFailed, m.judge, m.signed, m.advisory} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,14 +17,24 @@ type plan struct {
 	advice  *Denial       // "looks like marketing" where it may refuse
 	add     []byte        // fields to put behind the trace fields
 	remove  []header.Span // fields that do not leave
+	fold    []foldedField // fields too long for a line
 	mbox    bool          // the first line is an mbox "From " line
 	newID   string        // Message-ID added, "" if there was one
+	subst   *substitution // placeholders in the body, nil if none
+	signs   bool          // we sign it
 	idHash  string        // of the Message-ID that leaves
 	newDate bool          // Date is added with the time of acceptance
 }
 
+// canSign tells whether there is a key for mail From that domain.
+func (e *Engine) canSign(domain string) bool {
+	return e.deps.Signer != nil && e.deps.Signer.Signs(domain)
+}
+
 // plan looks at what has to change, and refuses what would break by it.
-func (e *Engine) plan(r *rules, st stream.Stream, m *message) (*plan, *Denial) {
+// sender is what is wrong with the sender where a mode lets it pass: mail of
+// foreign domains is not signed, as nobody but their owner can.
+func (e *Engine) plan(r *rules, st stream.Stream, m *message, sender *Denial, longest int) (*plan, *Denial) {
 	p := &plan{st: st}
 	p.mbox = len(m.hdr.Raw()) >= 5 && string(m.hdr.Raw()[:5]) == "From " && !m.hdr.Spans()[0].IsField()
 	for _, s := range m.hdr.Spans() {
@@ -40,13 +51,22 @@ func (e *Engine) plan(r *rules, st stream.Stream, m *message) (*plan, *Denial) {
 	if st.Kind == stream.Marketing && m.stray && !(p.mbox && strayOnlyFirst(m.hdr)) {
 		return nil, malformed("header")
 	}
-	if den := e.planLines(st, m); den != nil {
+	if st.Kind == stream.Marketing {
+		p.subst = findPlaceholders(m.body, m.parts)
+	}
+	if den := e.planLines(m, p, longest); den != nil {
 		return nil, den
+	}
+	if p.signs = st.Sign == signSmarthost || (st.Sign == signDKIM && e.canSign(m.fromDomain())); !p.signs && st.Sign == signDKIM && sender == nil {
+		return nil, &Denial{Reason: SignerFailed, Defer: true}
 	}
 	if den := e.planSignatures(st, m, p); den != nil {
 		return nil, den
 	}
 	e.advise(r, st, m, p)
+	if sender != nil && r.mode(st) == stream.Annotate {
+		p.add = append(p.add, "X-Postern-Verdict: would-deny; reason="+sender.label()+"\r\n"...)
+	}
 	return p, nil
 }
 
@@ -73,20 +93,45 @@ func (e *Engine) newMessageID(m *message) string {
 	return "<" + e.newID(e.opts.Now()) + "@" + domain + ">"
 }
 
-// planLines refuses overlong lines where a later hop would break them behind
-// our signature, or in marketing (MIME-1).
-func (e *Engine) planLines(st stream.Stream, m *message) *Denial {
-	if st.Sign == "" && st.Kind != stream.Marketing {
+// planLines looks after overlong lines where a later hop would break them
+// behind our signature, and in marketing (MIME-1): header fields are folded,
+// a body is refused. longest is the longest line of the whole message, 0 if
+// not known.
+func (e *Engine) planLines(m *message, p *plan, longest int) *Denial {
+	if p.st.Sign == "" && p.st.Kind != stream.Marketing {
 		return nil
 	}
-	if header.LongestLine(m.hdr.Raw()) > maxLine {
-		return malformed("header-line-length")
+	if p.subst != nil && p.subst.longest(len(e.opts.PublicURL)+len("/u/")+tokenLength) > maxLine {
+		return malformed("line-length")
+	}
+	if longest > 0 && longest <= maxLine {
+		return nil
 	}
 	if header.LongestLine(m.body) > maxLine {
 		return malformed("line-length")
 	}
+	for _, s := range m.hdr.Spans() {
+		b := m.hdr.Bytes(s)
+		if header.LongestLine(b) <= maxLine {
+			continue
+		}
+		folded, ok := header.Fold(b, maxLine)
+		if !ok {
+			return malformed("header-line-length")
+		}
+		p.fold = append(p.fold, foldedField{s, folded})
+	}
 	return nil
 }
+
+// foldedField is a field with line breaks put before some of its white space.
+type foldedField struct {
+	span  header.Span
+	field []byte
+}
+
+// tokenLength is the length of a token's text (design D7).
+const tokenLength = 60
 
 // maxLine is the longest line in octets, without CRLF (RFC 5322 section 2.1.1).
 const maxLine = 998
@@ -99,12 +144,11 @@ func (e *Engine) planSignatures(st stream.Stream, m *message, p *plan) *Denial {
 		return nil
 	}
 	changed := p.changedNames(m)
-	body := st.Kind == stream.Marketing && hasPlaceholder(m.body)
 	for _, s := range m.hdr.Find("DKIM-Signature") {
-		if !body && !coversAny(m.hdr.Value(s), changed) {
+		if p.subst == nil && !coversAny(m.hdr.Value(s), changed) {
 			continue
 		}
-		if st.Signed == signedRefuse || st.Sign == "" {
+		if st.Signed == signedRefuse || !p.signs {
 			return &Denial{Reason: AlreadySigned}
 		}
 		p.remove = append(p.remove, s)
@@ -117,6 +161,9 @@ func (p *plan) changedNames(m *message) map[string]bool {
 	out := map[string]bool{}
 	for _, s := range p.remove {
 		out[strings.ToLower(string(m.hdr.Name(s)))] = true
+	}
+	for _, f := range p.fold {
+		out[strings.ToLower(string(m.hdr.Name(f.span)))] = true
 	}
 	if p.newDate {
 		out["date"] = true
@@ -151,47 +198,6 @@ func coversAny(signature string, names map[string]bool) bool {
 	return false
 }
 
-// advise asks the advisor about transactional mail. What it says counts, adds
-// a header or refuses, by the lesser of mode and configuration (design D1).
-func (e *Engine) advise(r *rules, st stream.Stream, m *message, p *plan) {
-	if e.deps.Advisor == nil || st.Kind != stream.Transactional {
-		return
-	}
-	looks, word := e.deps.Advisor.LooksMarketing(decodeSubject(m.value(fieldSubject)), sampleText(m))
-	if !looks {
-		return
-	}
-	e.met.advisory.Inc()
-	den := &Denial{Reason: LooksMarketing, Detail: closedWord(word)}
-	mode := r.mode(st)
-	switch {
-	case st.Advisory == "refuse" && mode == stream.Enforce:
-		p.advice = den
-	case st.Advisory == "header" || mode == stream.Annotate || st.Advisory == "refuse":
-		if mode != stream.Observe {
-			p.add = append(p.add, "X-Postern-Advice: "+den.label()+"\r\n"...)
-		}
-	}
-}
-
-// closedWord keeps foreign text out of headers, records and replies.
-func closedWord(s string) string {
-	if len(s) > 40 {
-		s = s[:40]
-	}
-	return strings.Map(func(r rune) rune {
-		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-' || r == '_' {
-			return r
-		}
-		return -1
-	}, strings.ToLower(s))
-}
-
-// sampleText is the beginning of the body for the advisor.
-func sampleText(m *message) string {
-	return string(m.body[:min(len(m.body), 8<<10)])
-}
-
 // commonHeader is the header shared by all copies: our Received on top, what
 // may not leave gone, what is missing added.
 func (e *Engine) commonHeader(m *message, p *plan, received []byte, now time.Time) []byte {
@@ -202,6 +208,11 @@ func (e *Engine) commonHeader(m *message, p *plan, received []byte, now time.Tim
 	}
 	for _, s := range p.remove {
 		edit.Remove(s)
+	}
+	for _, f := range p.fold {
+		if !slices.Contains(p.remove, f.span) {
+			edit.Replace(f.span, f.field)
+		}
 	}
 	var own bytes.Buffer
 	if p.newDate {

@@ -11,6 +11,7 @@ import (
 	"postern/gateway/consent"
 	"postern/gateway/delivery"
 	"postern/gateway/dkim"
+	"postern/gateway/header"
 	"postern/gateway/spool"
 	"postern/gateway/stream"
 )
@@ -31,7 +32,7 @@ func (e *Engine) Prepare(ctx context.Context, m *spool.Message, due []int) ([]de
 	if !ok {
 		return nil, nil, fmt.Errorf("prepare message %s: stream %d is not configured", m.ID, m.Stream)
 	}
-	job := &job{e: e, m: m, st: st, now: e.opts.Now().UTC()}
+	job := &job{e: e, m: m, st: st, set: r.set, now: e.opts.Now().UTC()}
 	refusals := job.judge(ctx, r, due)
 	e.recordDenials(ctx, job, refusals)
 	if len(job.allowed) == 0 {
@@ -49,12 +50,14 @@ type job struct {
 	e       *Engine
 	m       *spool.Message
 	st      stream.Stream
+	set     *stream.Set
 	mode    stream.Mode
 	now     time.Time
 	allowed []addressee
 	denied  []addressee
 	msg     *message
-	at      int // where our own fields go
+	own     []string // domains of the stream
+	at      int      // where our own fields go
 	subst   *substitution
 	body    func() dkim.BodyHash
 }
@@ -117,8 +120,13 @@ func (j *job) read() error {
 	j.msg = scan(j.m.Header, j.m.Body)
 	j.msg.from, _ = mailboxes(j.msg.value(fieldFrom))
 	j.at = j.msg.hdr.AfterTrace()
+	j.own = j.e.ownDomains(j.set, j.st)
 	if j.st.Kind == stream.Marketing {
-		j.subst = findPlaceholders(j.msg)
+		parts, err := header.Walk(j.msg.hdr, j.m.Body, j.e.mimeLimits())
+		if err != nil {
+			return fmt.Errorf("read MIME structure: %w", err)
+		}
+		j.subst = findPlaceholders(j.m.Body, parts)
 	}
 	j.body = sync.OnceValue(func() dkim.BodyHash { return dkim.HashBody(j.m.Body) })
 	if j.st.Sign == signDKIM && j.e.deps.Signer == nil {
@@ -216,7 +224,7 @@ func (j *job) copy(ctx context.Context, g []addressee) (delivery.Copy, error) {
 		token := j.e.deps.Tokens.Seal(g[0].answer.Subject, j.st.Number, j.now)
 		c.Header = j.marketingHeader(token, extra)
 		if j.subst != nil {
-			c.Body = j.subst.apply(j.m.Body, j.e.links(token))
+			c.Body = j.subst.apply(j.m.Body, j.e.linksOf(token))
 		}
 	} else if len(extra) > 0 {
 		c.Header = j.msg.hdr.Edit().Insert(j.at, extra).Bytes()
@@ -224,10 +232,20 @@ func (j *job) copy(ctx context.Context, g []addressee) (delivery.Copy, error) {
 	if err := j.bounceTo(&c, g[0]); err != nil {
 		return c, err
 	}
-	if j.st.Sign != signDKIM {
+	if !j.signs() {
 		return c, nil
 	}
 	return j.signed(ctx, c)
+}
+
+// signs tells whether the copy gets our signature: always in a stream that
+// wants it, but for a foreign From that a mode let pass.
+func (j *job) signs() bool {
+	if j.st.Sign != signDKIM {
+		return false
+	}
+	d := j.msg.fromDomain()
+	return j.e.canSign(d) || closeness(j.own, d) > 0
 }
 
 // bounceTo puts a reverse-path of ours in place of the client's where the
@@ -273,7 +291,7 @@ func (j *job) marketingHeader(token string, extra []byte) []byte {
 	e, m := j.e, j.msg
 	edit := m.hdr.Edit()
 	own := make([]byte, 0, 640)
-	if !j.keepsUnsubscribe() {
+	if !keepsUnsubscribe(j.st, m) {
 		edit.RemoveAll("List-Unsubscribe").RemoveAll("List-Unsubscribe-Post")
 		own = append(own, "List-Unsubscribe: <"+e.unsubscribeURL(token)+">,\r\n\t<mailto:u+"+token+"@"+e.opts.MailtoDomain+">\r\n"+oneClick...)
 	} else if !oneClickOnly(m) {
@@ -295,16 +313,10 @@ func oneClickOnly(m *message) bool {
 	return m.count[fieldListUnsubscribePost] == 1 && m.value(fieldListUnsubscribePost) == "List-Unsubscribe=One-Click"
 }
 
-// keepsUnsubscribe tells whether the client's own List-Unsubscribe stays: if
-// configured, and if it has exactly one https link (UNS-1).
-func (j *job) keepsUnsubscribe() bool {
-	return j.st.Unsubscribe == keepOwn && usableUnsubscribe(j.msg)
-}
-
 func (e *Engine) unsubscribeURL(token string) string { return e.opts.PublicURL + "/u/" + token }
 func (e *Engine) preferencesURL(token string) string { return e.opts.PublicURL + "/p/" + token }
 
-// links are the texts that stand for the placeholders.
-func (e *Engine) links(token string) [placeholderCount]string {
-	return [placeholderCount]string{e.unsubscribeURL(token), e.preferencesURL(token)}
+// linksOf are the texts that stand for the placeholders.
+func (e *Engine) linksOf(token string) links {
+	return links{e.unsubscribeURL(token), e.preferencesURL(token)}
 }

@@ -39,7 +39,7 @@ func (e *Engine) Submit(ctx context.Context, o Outgoing) (string, error) {
 	if den != nil {
 		return "", fmt.Errorf("submit mail of stream %s: %w", st.Name, den)
 	}
-	p, den := e.plan(r, st, m)
+	p, den := e.plan(r, st, m, nil, 0)
 	if den != nil {
 		return "", fmt.Errorf("submit mail of stream %s: %w", st.Name, den)
 	}

@@ -59,14 +59,21 @@ func judge(q question) verdict {
 func askedFor(k stream.Kind) bool { return k != stream.Service }
 
 // refusal reads the store's answer. hard means that it binds in every mode.
+// Every suppression does, a bounce too: the answer names only the widest one,
+// and a no of the person may lie under it.
 func refusal(k stream.Kind, a consent.Answer) (d *Denial, hard bool) {
 	if a.Suppressed != "" && reaches(k, a.Scope) {
-		return &Denial{Reason: Suppressed, Detail: string(a.Suppressed)}, a.Suppressed != consent.Bounced
+		return &Denial{Reason: Suppressed, Detail: string(a.Suppressed)}, true
 	}
 	if k != stream.Marketing {
 		return nil, false
 	}
-	switch a.Status {
+	return consentRefusal(a.Status)
+}
+
+// consentRefusal is what a state of consent says against marketing.
+func consentRefusal(s consent.Status) (d *Denial, hard bool) {
+	switch s {
 	case consent.StatusActive:
 		return nil, false
 	case consent.StatusWithdrawn, consent.StatusObjected:

@@ -1,6 +1,9 @@
 package header
 
-import "sort"
+import (
+	"bytes"
+	"sort"
+)
 
 // Edit collects changes to a header. Bytes outside the changed fields stay as
 // they were, in their order.
@@ -96,4 +99,44 @@ func (h *Header) isTrace(s Span) bool {
 		}
 	}
 	return false
+}
+
+// Fold breaks a field's lines over limit octets before white space, where
+// folding changes nothing but its look (RFC 5322 section 2.2.3). False if
+// there is no white space to break at, or a line would hold nothing else.
+func Fold(field []byte, limit int) ([]byte, bool) {
+	out := make([]byte, 0, len(field)+16)
+	for i := 0; i < len(field); {
+		end := lineEnd(field, i)
+		line := field[i:end]
+		for len(bytes.TrimRight(line, "\r\n")) > limit {
+			at := foldAt(line, limit)
+			if at < 0 {
+				return nil, false
+			}
+			out = append(append(out, line[:at]...), '\r', '\n')
+			line = line[at:]
+		}
+		out = append(out, line...)
+		i = end
+	}
+	return out, true
+}
+
+// foldAt finds the last white space up to limit with text on both sides.
+func foldAt(line []byte, limit int) int {
+	last := len(bytes.TrimRight(line, " \t\r\n")) - 1
+	for at := min(limit, last); at > 0; at-- {
+		if line[at] != ' ' && line[at] != '\t' {
+			continue
+		}
+		before := bytes.TrimSpace(line[:at])
+		if len(before) == 0 {
+			return -1
+		}
+		if before[len(before)-1] != ':' {
+			return at
+		}
+	}
+	return -1
 }
