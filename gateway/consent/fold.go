@@ -87,7 +87,7 @@ func (m *machine) step(e entry) {
 		}
 		m.become(StatusWithdrawn, e)
 	case Expired:
-		if m.status == StatusActive {
+		if m.status == StatusActive || m.status == StatusExpired {
 			m.become(StatusExpired, e)
 		}
 	case Refreshed:

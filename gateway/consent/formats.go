@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,7 @@ type Format string
 //	expires          end of the consent; needed for implied
 //	conditions       for soft: four of y and n, as in yyyy (ePrivacy Art. 13(2))
 //	ip               only if needed
+//	scope            of an opt-out: purpose or controller; empty: purpose where one is named
 const FormatPostern Format = "postern"
 
 // rowState is what a row says about the person.
@@ -59,27 +61,34 @@ type importRow struct {
 	jurisdiction string
 	ip           string
 	conditions   [4]bool
+	unclear      bool // the export does not tell whether the person is subscribed
+	everything   bool // the opt-out reaches beyond the purpose
 }
 
 // mapping reads the rows of one file.
 type mapping struct {
 	format Format
 	column map[string]int
-	read1  func(get func(string) string) (importRow, error)
+	name   string
+	row    func(row) (importRow, error)
 }
 
 // csvFormat is one tool's export.
 type csvFormat struct {
-	name    Format
-	needs   []string // lower-case columns that tell it from others
-	address string
-	read    func(get func(string) string) (importRow, error)
+	name Format
+	fits func(has func(string) bool) bool
+	read func(row) (importRow, error)
 }
 
-// csvFormats are tried in order: those with the most telling columns first.
+// csvFormats are tried in this order.
 func csvFormats() []csvFormat {
 	return []csvFormat{
-		{FormatPostern, []string{"address"}, "address", readPostern},
+		{FormatPostern, isPostern, readPostern},
+		{FormatMailchimp, isMailchimp, readMailchimp},
+		{FormatListmonk, isListmonk, readListmonk},
+		{FormatBrevo, isBrevo, readBrevo},
+		{FormatMailjet, isMailjet, readMailjet},
+		{FormatSendGrid, isSendGrid, readSendGrid},
 	}
 }
 
@@ -92,56 +101,60 @@ func Formats() []Format {
 	return out
 }
 
-func mapHeader(header []string, want Format) (mapping, error) {
-	column := map[string]int{}
+// columnName is a header without case, spaces, hyphens and underscores.
+func columnName(s string) string {
+	return strings.NewReplacer(" ", "", "_", "", "-", "", "\u00a0", "").Replace(strings.ToLower(strings.TrimSpace(s)))
+}
+
+func mapHeader(header []string, want Format, file string) (mapping, error) {
+	m := mapping{column: map[string]int{}, name: strings.ToLower(filepath.Base(file))}
 	for i, h := range header {
-		h = strings.ToLower(strings.TrimSpace(h))
-		if _, dup := column[h]; !dup {
-			column[h] = i
+		if h = columnName(h); h != "" {
+			if _, dup := m.column[h]; dup && (h == "email" || h == "address" || h == "emailaddress") {
+				return m, fmt.Errorf("%w: two columns are named %s", ErrRefused, h)
+			}
+			m.column[h] = i
 		}
 	}
+	known := want == ""
 	for _, f := range csvFormats() {
-		if want != "" && f.name != want {
-			continue
+		known = known || f.name == want
+		if (want == "" || f.name == want) && f.fits(m.has) {
+			m.format, m.row = f.name, f.read
+			return m, nil
 		}
-		if hasAll(column, f.needs) {
-			return mapping{f.name, column, f.read}, nil
-		}
-		if want != "" {
-			return mapping{}, fmt.Errorf("%w: the header line lacks a column that %s exports have: %s", ErrRefused, f.name, strings.Join(f.needs, ", "))
-		}
+	}
+	if !known {
+		return m, fmt.Errorf("%w: format %q is none of %v", ErrRefused, want, Formats())
 	}
 	if want != "" {
-		return mapping{}, fmt.Errorf("%w: format %q is none of %v", ErrRefused, want, Formats())
+		return m, fmt.Errorf("%w: the header line is not that of a %s export", ErrRefused, want)
 	}
-	return mapping{}, fmt.Errorf("%w: the header line fits none of the formats %v", ErrRefused, Formats())
+	return m, fmt.Errorf("%w: the header line fits none of the formats %v; the own one needs a column named address", ErrRefused, Formats())
 }
 
-func hasAll(column map[string]int, names []string) bool {
-	for _, n := range names {
-		if _, ok := column[n]; !ok {
-			return false
-		}
-	}
-	return true
-}
+func (m mapping) has(name string) bool { _, ok := m.column[name]; return ok }
 
 func (m mapping) read(fields []string) (importRow, error) {
-	return m.read1(func(name string) string {
+	return m.row(row{name: m.name, has: m.has, get: func(name string) string {
 		i, ok := m.column[name]
 		if !ok || i >= len(fields) {
 			return ""
 		}
 		return strings.TrimSpace(fields[i])
-	})
+	}})
 }
 
-func readPostern(get func(string) string) (importRow, error) {
+func isPostern(has func(string) bool) bool { return has("address") }
+
+func readPostern(r row) (importRow, error) {
+	get := r.get
 	x := importRow{
 		address: get("address"), purpose: get("purpose"), basis: get("basis"), wording: get("wording"),
-		wordingVer: get("wording_version"), source: get("source"), language: get("language"),
+		wordingVer: get("wordingversion"), source: get("source"), language: get("language"),
 		jurisdiction: get("jurisdiction"), ip: get("ip"),
 	}
+	x.everything = strings.EqualFold(get("scope"), string(ScopeController))
 	var err error
 	if x.time, err = parseTime(get("time")); err != nil {
 		return x, fmt.Errorf("time: %w", err)
@@ -186,6 +199,7 @@ func (x *importRow) optOut(r Reason) { x.state, x.reason = rowOptOut, r }
 // timeLayouts are the ways the tools write times; UTC where no zone is given.
 var timeLayouts = []string{
 	time.RFC3339Nano, "2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02 15:04:05-07",
+	"2006-01-02 15:04:05.999999999-07:00", "2006-01-02 15:04:05.999999999-07", "02-01-2006 15:04:05",
 	"2006-01-02 15:04:05-07:00", "2006-01-02 15:04:05 -0700 MST", "2006-01-02 15:04:05 MST", "2006-01-02 15:04", "2006-01-02",
 }
 

@@ -26,6 +26,7 @@ type ImportOptions struct {
 	Language     string
 	Jurisdiction string
 	Actor        string // as in ledger.Record; "" is "import"
+	Subscribed   bool   // the operator's word that rows of whom the export does not tell are subscribed
 	DryRun       bool   // judge every row, store nothing
 	// Progress, if set, is called about every thousand rows and at the end.
 	Progress func(Report) `json:"-"`
@@ -99,7 +100,7 @@ func (r *Registry) Import(ctx context.Context, in io.Reader, o ImportOptions) (R
 			}
 		}
 	}
-	m, err := mapHeader(header, o.Format)
+	m, err := mapHeader(header, o.Format, o.Name)
 	if err != nil {
 		return Report{}, err
 	}
@@ -224,6 +225,7 @@ func (im *importer) takeConsent(row int, x importRow, a address.Address) {
 		e.Conditions = x.conditions
 	}
 	full := !e.Time.IsZero() && e.Source != "" && (e.Wording != "" && e.WordingVer != "" || e.Basis == SoftOpt)
+	full = full && (!x.unclear || o.Subscribed)
 	if e.Source == "" {
 		e.Source = o.Name
 	}
@@ -235,6 +237,17 @@ func (im *importer) takeConsent(row int, x importRow, a address.Address) {
 		im.refuse(row, err.Error())
 		return
 	}
+	if probe.Time.IsZero() {
+		probe.Time = im.now
+	}
+	rule := ruleFor(im.r.opts.Rules, e.Jurisdiction, probe.Time)
+	full = full && (!rule.DoubleOptIn || x.confirmed || e.Basis != Express)
+	judged, err := rule.judge(probe)
+	if err != nil {
+		im.refuse(row, err.Error())
+		return
+	}
+	e.Expires = judged.Expires
 	im.consents = append(im.consents, consentRow{row, e, full})
 }
 
@@ -243,7 +256,7 @@ func (im *importer) takeOptOut(row int, x importRow, a address.Address) {
 		Time: x.time, Controller: im.o.Controller, Address: a, Scope: ScopeController, Reason: x.reason,
 		Source: "import:" + im.o.Name, Actor: im.o.Actor,
 	}
-	if p := or(x.purpose, im.o.Purpose); p != "" && x.reason == Unsubscribed {
+	if p := or(x.purpose, im.o.Purpose); p != "" && x.reason == Unsubscribed && !x.everything {
 		s.Scope, s.Purpose = ScopePurpose, p
 	}
 	if err := checkSuppression(s); err != nil {

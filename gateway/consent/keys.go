@@ -6,8 +6,8 @@ import (
 	"postern/gateway/address"
 )
 
-// Redis keys, all under the prefix "pc:". None has a TTL: everything here is
-// legal evidence or a person's "no" (design D11).
+// Redis keys, all under the prefix "pc:". What is legal
+// evidence or a person's "no" has no TTL (design D11).
 //
 //	pc:{<subject id>}  hash; everything about one subject towards one controller
 //	    k                    the controller's id
@@ -18,6 +18,7 @@ import (
 //	pc:t:<hash>        string; wording and circumstances shared by many events (terms.go)
 //	pc:keys            hash; key id -> fingerprint of the subject-id key
 //	pc:nodes           hash; node id -> how far its journal is applied
+//	pc:job:sweep       string with TTL; which node looked for ended consents last
 const (
 	keyFingerprints = "pc:keys"
 	keyNodes        = "pc:nodes"

@@ -41,6 +41,9 @@ func (r *Registry) Lookup(ctx context.Context, controller, purpose string, strea
 		if answers[i], err = f.answer(qs[i], replies[:n], now); err != nil {
 			return nil, fmt.Errorf("read consent of subject %s: %w", qs[i].ids[0].ID, err)
 		}
+		if n > 1 {
+			r.noteOld(controller, addrs[i], replies[:n])
+		}
 		replies = replies[n:]
 	}
 	return answers, nil

@@ -44,8 +44,9 @@ type EventRecord struct {
 	Terms    Terms     `json:"terms"`
 	IP       string    `json:"ip,omitempty"`
 	Agent    string    `json:"user_agent,omitempty"`
-	Ref      string    `json:"ref,omitempty"`  // the sign-up that was confirmed
-	Mail     string    `json:"mail,omitempty"` // id of the confirmation mail
+	Ref      string    `json:"ref,omitempty"`      // the sign-up that was confirmed
+	Mail     string    `json:"mail,omitempty"`     // id of the confirmation mail
+	Guardian bool      `json:"guardian,omitempty"` // the holder of parental responsibility consented
 }
 
 // SuppressionRecord is one suppression and what ended it.
@@ -84,7 +85,11 @@ func (r *Registry) Profile(ctx context.Context, controller string, a address.Add
 
 // ProfileSubject is Profile for a subject id, as from a token.
 func (r *Registry) ProfileSubject(ctx context.Context, controller string, id address.SubjectID) (Profile, error) {
-	return r.profile(ctx, controller, []address.SubjectID{id})
+	ids, err := r.withMoved(ctx, []address.SubjectID{id})
+	if err != nil {
+		return Profile{}, err
+	}
+	return r.profile(ctx, controller, ids)
 }
 
 func (r *Registry) profile(ctx context.Context, controller string, ids []address.SubjectID) (Profile, error) {
@@ -121,7 +126,7 @@ func (r *Registry) addProfile(ctx context.Context, p *Profile, id address.Subjec
 		return err
 	}
 	for _, e := range supp {
-		if e.op == opSet {
+		if e.op == opSet && !p.knows(e.id) {
 			p.Suppressions = append(p.Suppressions, suppressionRecord(p.Controller, id, supp, e))
 		}
 	}
@@ -133,6 +138,16 @@ func (r *Registry) addProfile(ctx context.Context, p *Profile, id address.Subjec
 		p.Consents = append(p.Consents, c)
 	}
 	return nil
+}
+
+// knows tells whether a suppression is listed already, under another key.
+func (p *Profile) knows(id eventID) bool {
+	for _, s := range p.Suppressions {
+		if _, had, err := parseID(s.ID); err == nil && had == id {
+			return true
+		}
+	}
+	return false
 }
 
 // logKey names one consent log of a subject.
@@ -217,7 +232,7 @@ func (r *Registry) eventRecord(ctx context.Context, id address.SubjectID, e entr
 	if err != nil {
 		return rec, err
 	}
-	rec.IP, rec.Agent, rec.Ref, rec.Mail = own.IP, own.UserAgent, own.Ref, own.Mail
+	rec.IP, rec.Agent, rec.Ref, rec.Mail, rec.Guardian = own.IP, own.UserAgent, own.Ref, own.Mail, own.Guardian
 	text, err := r.rdb.Get(ctx, termsKey(e.terms)).Result()
 	if errors.Is(err, redis.Nil) {
 		return rec, nil // shown without wording: there is nothing to show

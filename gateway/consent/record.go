@@ -32,7 +32,17 @@ func (r *Registry) Record(ctx context.Context, e Event) (id string, err error) {
 	if optOut(e.Action) {
 		return r.recordOptOut(ctx, e)
 	}
+	if e.Action == Given || e.Action == Refreshed || e.Wording != "" {
+		if e, err = ruleFor(r.opts.Rules, e.Jurisdiction, e.Time).judge(e); err != nil {
+			return "", err
+		}
+	}
 	return bounded(ctx, r, r.opts.WriteTimeout, func(ctx context.Context) (string, error) {
+		if !e.Address.IsZero() {
+			if err := r.settle(ctx, e.Controller, e.Address); err != nil {
+				return "", err
+			}
+		}
 		if e.Action == Confirmed {
 			return r.recordConfirmed(ctx, e)
 		}
@@ -114,7 +124,7 @@ func (r *Registry) recordOptIn(ctx context.Context, e Event, who address.Identit
 		imported: e.Method == "import", person: personal(e.Method),
 		pending: e.Action == Given && (e.Pending || e.Method == "form"),
 	}
-	own := extras{IP: e.IP, UserAgent: e.UserAgent, Ref: e.Ref, Mail: e.MailRef}
+	own := extras{IP: e.IP, UserAgent: e.UserAgent, Ref: e.Ref, Mail: e.MailRef, Guardian: e.Guardian}
 	if !e.Expires.IsZero() {
 		x.expires = e.Expires.Unix()
 	}
@@ -215,6 +225,10 @@ func (r *Registry) signUp(ctx context.Context, e Event) (su signUp, err error) {
 		if given != nil {
 			su.given, su.who.Exact, su.newest = given, key.exact, given.id == newest.id
 		}
+	}
+	if to := all[fieldMoved]; to != "" && e.Ref != "" && su.given == nil {
+		e.Ref = to + e.Ref[len(to):] // the same event, under the newest key
+		return r.signUp(ctx, e)
 	}
 	if e.Ref != "" && su.given == nil {
 		return su, fmt.Errorf("%w: the sign-up has run out or was never made", ErrNotFound)

@@ -36,6 +36,14 @@ type Options struct {
 	// UndoFor is how long an opt-out can be undone by its link. Default 24 h
 	// (design D7).
 	UndoFor time.Duration
+	// Rules say what each jurisdiction asks. Default DefaultRules().
+	Rules []Rule
+	// Retention is how long evidence is kept after a consent has ended: the
+	// limitation time (ST-1). Default 3 years.
+	Retention time.Duration
+	// Sweep is how often ended sign-ups, consents and evidence are looked for.
+	// One node does it for all. Default 24 h; negative: never.
+	Sweep time.Duration
 	// HardBounces is how many messages must fail for good before an address
 	// is suppressed. Default 1.
 	HardBounces int
@@ -62,6 +70,15 @@ func (o Options) withDefaults() Options {
 	}
 	if o.UndoFor <= 0 {
 		o.UndoFor = 24 * time.Hour
+	}
+	if o.Rules == nil {
+		o.Rules = DefaultRules()
+	}
+	if o.Retention <= 0 {
+		o.Retention = 3 * year
+	}
+	if o.Sweep == 0 {
+		o.Sweep = 24 * time.Hour
 	}
 	if o.HardBounces <= 0 {
 		o.HardBounces = 1
@@ -91,6 +108,8 @@ type Registry struct {
 	opts    Options
 	direct  bool // the client heeds context deadlines by itself
 
+	keys    int // how many subject-id keys are live
+	moves   chan move
 	healing sync.Mutex // one replay at a time
 	blocked errorBox   // why nobody may be mailed, found by Run
 }
@@ -107,7 +126,10 @@ func New(rdb redis.UniversalClient, ring *address.Keyring, db *pebble.DB, trail 
 	if err != nil {
 		return nil, fmt.Errorf("open consent journal: %w", err)
 	}
-	return &Registry{rdb: rdb, ring: ring, journal: j, opts: opts.withDefaults(), direct: heedsContext(rdb)}, nil
+	return &Registry{
+		rdb: rdb, ring: ring, journal: j, opts: opts.withDefaults(), direct: heedsContext(rdb),
+		keys: len(ring.Fingerprints()), moves: make(chan move, 1024),
+	}, nil
 }
 
 func heedsContext(rdb redis.UniversalClient) bool {

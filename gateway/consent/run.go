@@ -32,6 +32,11 @@ func (r *Registry) Run(ctx context.Context) error {
 			r.opts.Log.Info("consent store is back")
 		}
 		down = err != nil
+		if err == nil {
+			if err := r.sweepIfDue(ctx); err != nil && ctx.Err() == nil {
+				r.opts.Log.Error("consents not swept", "err", err)
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -65,7 +70,7 @@ func (r *Registry) look(ctx context.Context, before map[string]string) (map[stri
 			}
 		}
 		r.mark(ctx)
-		return now, nil
+		return now, r.settleWaiting(ctx)
 	})
 }
 

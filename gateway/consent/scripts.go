@@ -41,3 +41,39 @@ for i = 2, #ARGV, 3 do
 end
 return added
 `)
+
+// dropScript removes fields that still hold what the caller saw, after it
+// stored their content elsewhere or decided on their end.
+//
+//	KEYS[1]  the subject's hash
+//	ARGV[1]  a field to set, "" for none; ARGV[2] its value
+//	then per field: name, value seen
+//
+// Returns how many fields were removed.
+var dropScript = redis.NewScript(`
+local dropped = 0
+for i = 3, #ARGV, 2 do
+  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then
+    redis.call('HDEL', KEYS[1], ARGV[i])
+    dropped = dropped + 1
+  end
+end
+if ARGV[1] ~= '' then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
+return dropped
+`)
+
+// swapScript replaces one field's value where it still is what the caller saw.
+//
+//	KEYS[1]  the subject's hash
+//	ARGV     field, value seen, new value ("" removes the field)
+//
+// Returns 1 where it did.
+var swapScript = redis.NewScript(`
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+if ARGV[3] == '' then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+else
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+end
+return 1
+`)

@@ -3,6 +3,7 @@ package consent
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -208,6 +209,10 @@ func (r *Registry) Release(ctx context.Context, rel Release) error {
 			ids = append(ids, x.ID)
 		}
 	}
+	ids, err := r.withMoved(ctx, ids)
+	if err != nil {
+		return err
+	}
 	pick := func(e suppEntry) bool {
 		return (only == nil || e.id == *only) && (rel.Only == "" || e.reason == rel.Only)
 	}
@@ -239,11 +244,35 @@ func (r *Registry) Undo(ctx context.Context, suppressionID string) error {
 		over = !liftable(e.reason) || now.Sub(e.time()) > r.opts.UndoFor
 		return !over
 	}
-	err = r.closeAll(ctx, []address.SubjectID{subject}, pick, suppEntry{op: opUndo, actor: "link", at: now.UnixMilli()})
+	ids, err := r.withMoved(ctx, []address.SubjectID{subject})
+	if err != nil {
+		return err
+	}
+	err = r.closeAll(ctx, ids, pick, suppEntry{op: opUndo, actor: "link", at: now.UnixMilli()})
 	if over {
 		return fmt.Errorf("undo %s: %w", suppressionID, ErrUndoOver)
 	}
 	return err
+}
+
+// withMoved adds the ids that took the place of ids after a rotation.
+func (r *Registry) withMoved(ctx context.Context, ids []address.SubjectID) ([]address.SubjectID, error) {
+	if r.keys == 1 {
+		return ids, nil
+	}
+	return bounded(ctx, r, r.opts.WriteTimeout, func(ctx context.Context) ([]address.SubjectID, error) {
+		out := slices.Clone(ids)
+		for _, id := range ids {
+			to, err := r.movedTo(ctx, id)
+			if err != nil {
+				return nil, err
+			}
+			if !to.IsZero() && !slices.Contains(out, to) {
+				out = append(out, to)
+			}
+		}
+		return out, nil
+	})
 }
 
 // stored is what Redis holds of the suppressions of one subject.

@@ -67,8 +67,9 @@ func decodeTerms(text string) (Terms, error) {
 type extras struct {
 	IP        string `json:"ip,omitempty"`
 	UserAgent string `json:"ua,omitempty"`
-	Ref       string `json:"ref,omitempty"`   // of a confirmation: the given event
-	Mail      string `json:"mail,omitempty"`  // id of the confirmation mail
+	Ref       string `json:"ref,omitempty"`  // of a confirmation: the given event
+	Mail      string `json:"mail,omitempty"` // id of the confirmation mail
+	Guardian  bool   `json:"guardian,omitempty"`
 	Until     int64  `json:"until,omitempty"` // of a sign-up: end of the consent once confirmed, Unix s
 }
 

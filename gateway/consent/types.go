@@ -68,6 +68,8 @@ type Event struct {
 	Preticked bool              // the box was ticked beforehand: such a record is refused (CON-2)
 	PolicyURL string            // the privacy notice shown (GDPR Art. 13)
 	MailRef   string            // id of the confirmation mail sent (CON-12)
+	Age       int               // in years, 0: unknown; judged, not kept (CON-7)
+	Guardian  bool              // the holder of parental responsibility consents (GDPR Art. 8)
 }
 
 // Scope is how far a suppression reaches within its controller.
