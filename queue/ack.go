@@ -2,11 +2,13 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
+	"postern/gateway"
 	"postern/gateway/address"
 	"postern/gateway/consent"
 	"postern/gateway/stream"
@@ -32,12 +34,26 @@ func (q *Queue) acknowledge(ctx context.Context, no string, index int, in Incomi
 	data := map[string]string{"mail": strconv.Itoa(index)}
 	action := ActSilent
 	if why == "" {
-		spool, err := q.sendAck(ctx, no, index, in, to, steps)
+		action, why = ActReceipt, joinSteps(steps)
+		trying := "acktry:" + strconv.Itoa(index)
+		first, err := q.rdb.HSetNX(ctx, keyCase(no), trying, "1").Result()
 		if err != nil {
-			return err
+			return wrapf(err, "acknowledge case %s", no)
 		}
-		action, data["spool"] = ActReceipt, spool
-		why = joinSteps(steps)
+		spool := ""
+		if first {
+			spool, err = q.sendAck(ctx, no, index, in, to, steps)
+		}
+		var denial *gateway.Denial
+		switch {
+		case !first: // a process died while it left
+			action, why = ActUnsure, "process-died"
+		case errors.As(err, &denial) && !denial.Temporary():
+			action, why = ActSilent, "relay-"+string(denial.Reason)
+		case err != nil:
+			return errors.Join(err, q.rdb.HDel(ctx, keyCase(no), trying).Err())
+		}
+		data["spool"] = spool
 	}
 	_, _, err = q.change(ctx, no, done, func(_ *Case, ch *changing) error {
 		ch.events = append(ch.events, Event{Actor: "rule", Action: action, Reason: why, Data: data})
@@ -159,16 +175,16 @@ func (q *Queue) sendAck(ctx context.Context, no string, index int, in Incoming, 
 		return "", err
 	}
 	ref := "case:" + no + ":ack:" + strconv.Itoa(index)
-	return q.submit(ctx, controller, outgoing{ref, to, subject, text, lang, in, true, no})
+	return q.submit(ctx, controller, outgoing{ref: ref, to: to, subject: subject, text: text, lang: lang, answers: in, auto: true, number: no})
 }
 
 // values are the placeholders a case can fill.
 func (q *Queue) values(lang string, controller stream.Controller, c *Case, in Incoming) (reply.Values, error) {
-	_, loc := seat(controller)
+	_, loc := q.seat(controller)
 	v := reply.Values{
 		"no": c.Number, "controller": controller.Name, "date": q.texts.Date(lang, in.Received.In(loc)),
 		"due": q.texts.Date(lang, c.Due.In(loc)), "time": q.texts.DateTime(lang, q.o.Now().In(loc)),
-		"authority": controller.Authority,
+		"today": q.texts.Date(lang, q.o.Now().In(loc)), "authority": controller.Authority,
 	}
 	var err error
 	if v["other_channels"], err = q.texts.Phrase(lang, "other_channels", v); err != nil {
@@ -202,6 +218,7 @@ type outgoing struct {
 	answers Incoming // the mail it answers
 	auto    bool
 	number  string
+	path    bool // bounces come back to the case
 }
 
 // submit composes a mail and hands it to the relay's spool. Its Message-ID
@@ -221,8 +238,12 @@ func (q *Queue) submit(ctx context.Context, c stream.Controller, o outgoing) (st
 	if err != nil {
 		return "", fmt.Errorf("reply of case %s: %w", o.number, err)
 	}
+	var back address.Address
+	if o.path {
+		back = q.replyPath(c, o.number, from)
+	}
 	id, err := q.d.Sender.Submit(ctx, Outgoing{
-		Stream: q.o.AckStream[c.ID], To: o.to, NotifyNever: o.auto, Header: header, Body: body, Ref: o.ref,
+		ReversePath: back, Stream: q.o.AckStream[c.ID], To: o.to, NotifyNever: o.auto, Header: header, Body: body, Ref: o.ref,
 	})
 	if err != nil {
 		return "", fmt.Errorf("submit reply of case %s: %w", o.number, err)

@@ -42,14 +42,15 @@ func (q *Queue) bind(ctx context.Context, no string, index int) error {
 	if len(list) == 0 && flag == "" {
 		return nil
 	}
-	for _, s := range list {
-		if _, err := q.d.Optout.Suppress(ctx, s); err != nil {
+	ids := make([]string, len(list))
+	for i, s := range list {
+		if ids[i], err = q.d.Optout.Suppress(ctx, s); err != nil {
 			return fmt.Errorf("suppress for case %s: %w", no, err)
 		}
 	}
 	_, _, err = q.change(ctx, no, "bound:"+strconv.Itoa(index), func(c *Case, ch *changing) error {
-		for _, s := range list {
-			e := Event{Actor: "rule", Action: ActSuppress, Reason: string(s.Reason), Data: map[string]string{"event": s.ID, "scope": string(s.Scope)}}
+		for i, s := range list {
+			e := Event{Actor: "rule", Action: ActSuppress, Reason: string(s.Reason), Data: map[string]string{"event": ids[i], "scope": string(s.Scope)}}
 			if s.Reason == consent.Held {
 				e.Action = ActHold
 				c.addFlag(FlagHold)
@@ -67,12 +68,7 @@ func (q *Queue) bind(ctx context.Context, no string, index int) error {
 // suppressions is what a mail's opt-outs bind, each with its stable id; flag
 // is set where nobody could be bound though someone asked.
 func (q *Queue) suppressions(no string, index int, in Incoming) (list []consent.Suppression, flag string) {
-	var reasons []consent.Reason
-	for _, s := range stops {
-		if in.Result.Has(s.label) && !slices.Contains(reasons, s.reason) {
-			reasons = append(reasons, s.reason)
-		}
-	}
+	reasons := q.reasons(in)
 	if len(reasons) == 0 && in.Token == "" {
 		return nil, ""
 	}
@@ -101,6 +97,30 @@ func (q *Queue) suppressions(no string, index int, in Incoming) (list []consent.
 		flag = FlagNoAddress
 	}
 	return list, flag
+}
+
+// reasons are why a mail's sender is not to be mailed, as the policy of each
+// label has it: at once, or held until an operator confirms.
+func (q *Queue) reasons(in Incoming) []consent.Reason {
+	var out []consent.Reason
+	held := false
+	for _, s := range stops {
+		if !in.Result.Has(s.label) {
+			continue
+		}
+		switch q.policy(s.label) {
+		case Automatic:
+			if !slices.Contains(out, s.reason) {
+				out = append(out, s.reason)
+			}
+		case Propose:
+			held = true
+		}
+	}
+	if held && len(out) == 0 {
+		out = append(out, consent.Held)
+	}
+	return out
 }
 
 // token opens an unsubscribe token; a bad one is as none.

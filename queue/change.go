@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -28,7 +29,11 @@ type changing struct {
 	seen     []string
 	newMid   string
 	events   []Event
-	due      string // "-" keeps
+	before   map[string]string // the case as it was read
+	extra    map[string]string // further fields to set
+	letter   *Letter
+	jobs     [][3]string // do, n, time in Unix ms
+	due      string      // "-" keeps
 	unremind []string
 	remind   [][2]string
 }
@@ -69,7 +74,7 @@ func (q *Queue) change(ctx context.Context, no, once string, fn func(*Case, *cha
 			return "once", "", nil
 		}
 		state := c.State
-		ch := &changing{due: "-", unremind: []string{}, remind: [][2]string{}}
+		ch := &changing{before: before, extra: map[string]string{}, due: "-", unremind: []string{}, remind: [][2]string{}, jobs: [][3]string{}}
 		if err := fn(c, ch); err != nil {
 			return "", "", err
 		}
@@ -77,7 +82,14 @@ func (q *Queue) change(ctx context.Context, no, once string, fn func(*Case, *cha
 			c.EndedAt, ch.due, ch.unremind = q.o.Now(), "", allReminders(no)
 		}
 		args := changeArgs{No: no, V: before["v"], Once: once, Seen: append([]string{}, ch.seen...), NewMid: ch.newMid,
-			Fields: c.changed(before), Events: []string{}, Due: ch.due, Unremind: ch.unremind, Remind: ch.remind}
+			Fields: c.changed(before), Events: []string{}, Due: ch.due, Unremind: ch.unremind, Remind: ch.remind, Jobs: ch.jobs}
+		maps.Copy(args.Fields, ch.extra)
+		if ch.letter != nil {
+			args.LetterAt = millis(ch.letter.At)
+			if args.Letter, err = ch.letter.seal(key, no); err != nil {
+				return "", "", err
+			}
+		}
 		if ch.mail != nil {
 			if args.Mail, err = sealMail(key, no, *ch.mail); err != nil {
 				return "", "", err
@@ -92,7 +104,7 @@ func (q *Queue) change(ctx context.Context, no, once string, fn func(*Case, *cha
 			}
 			args.Events = append(args.Events, text)
 		}
-		keys := []string{keyCase(no), keyMails(no), keyLog(no), keySeen, keyMID, keyDue, keyRemind, keyWork}
+		keys := []string{keyCase(no), keyMails(no), keyLog(no), keySeen, keyMID, keyDue, keyRemind, keyWork, keyOut(no), keyLater}
 		word, value, err = q.eval(ctx, changeScript, keys, args)
 		if err != nil {
 			return "", "", fmt.Errorf("change case %s: %w", no, err)
@@ -124,7 +136,7 @@ func (ch *changing) reopen(q *Queue, c *Case, in Incoming) error {
 	if err != nil {
 		return err
 	}
-	p := periodOf(q.controller(c.Controller), c.Regime, in.Received)
+	p := q.periodOf(q.controller(c.Controller), c.Regime, in.Received)
 	c.State, c.Due, c.Rule, c.Extended, c.EndedAt = to, p.due, p.rule.ID, false, time.Time{}
 	ch.due = millis(p.due)
 	ch.remind = remindMembers(c.Number, p.reminders(in.Received), q.o.Now())

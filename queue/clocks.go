@@ -13,6 +13,8 @@ const (
 	RemindQuarters = "three-quarters"
 	RemindDays     = "three-days"
 	RemindOverdue  = "overdue"
+	RemindUntil    = "until"    // the date an operator chose to wait for
+	RemindProof    = "no-proof" // the person did not confirm who they are
 )
 
 // period is the clock of a case: which rule, and its last second.
@@ -25,10 +27,13 @@ type period struct {
 
 // seat gives calendar and zone of a controller. What is not configured falls
 // back to weekends only and UTC, so that a period ends early rather than late.
-func seat(c stream.Controller) (*clock.Calendar, *time.Location) {
-	calendar, err := clock.For(c.Country)
-	if err != nil {
-		calendar = clock.Plain()
+func (q *Queue) seat(c stream.Controller) (*clock.Calendar, *time.Location) {
+	calendar := q.calendars[c.ID]
+	if calendar == nil {
+		var err error
+		if calendar, err = clock.For(c.Country); err != nil {
+			calendar = clock.Plain()
+		}
 	}
 	loc, err := time.LoadLocation(c.TimeZone)
 	if err != nil {
@@ -40,8 +45,8 @@ func seat(c stream.Controller) (*clock.Calendar, *time.Location) {
 // periodOf takes the earliest end among the law of the seat and the law the
 // person named: answering under the stricter one satisfies both (DSR-3, DSR-14,
 // DSR-15).
-func periodOf(c stream.Controller, named string, received time.Time) period {
-	calendar, loc := seat(c)
+func (q *Queue) periodOf(c stream.Controller, named string, received time.Time) period {
+	calendar, loc := q.seat(c)
 	best := period{calendar: calendar, loc: loc}
 	for _, regime := range []clock.Regime{clock.OfCountry(c.Country), clock.Regime(named)} {
 		rule, ok := clock.Find(regime, clock.Answer, received)
@@ -58,6 +63,13 @@ func periodOf(c stream.Controller, named string, received time.Time) period {
 		best.due = best.rule.End(received, calendar, loc)
 	}
 	return best
+}
+
+// periodByRule is the clock of a stored case.
+func (q *Queue) periodByRule(c *Case) period {
+	calendar, loc := q.seat(q.controller(c.Controller))
+	rule, _ := clock.ByID(c.Rule)
+	return period{rule: rule, due: c.Due, calendar: calendar, loc: loc}
 }
 
 // reminders gives when operators are reminded of a case: at half and three
@@ -85,5 +97,6 @@ func remindMembers(no string, at map[string]time.Time, now time.Time) [][2]strin
 }
 
 func allReminders(no string) []string {
-	return []string{no + " " + RemindHalf, no + " " + RemindQuarters, no + " " + RemindDays, no + " " + RemindOverdue}
+	return []string{no + " " + RemindHalf, no + " " + RemindQuarters, no + " " + RemindDays, no + " " + RemindOverdue,
+		no + " " + RemindUntil, no + " " + RemindProof}
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"postern/classifier"
 	"postern/gateway/ledger"
@@ -117,18 +118,37 @@ func (q *Queue) prove(ctx context.Context, no, n string) error {
 	return nil
 }
 
-// remind tells operators that the time of a case runs out (DSR-18).
+// remind tells operators that the time of a case runs out (DSR-18), once per
+// kind and due date; an overdue one is told of again every day.
 func (q *Queue) remind(ctx context.Context, no, kind string) error {
 	var told *Notice
-	_, _, err := q.change(ctx, no, "", func(c *Case, ch *changing) error {
+	c, _, _, err := q.load(ctx, no)
+	if err != nil {
+		return err
+	}
+	once := "remind:" + kind + ":" + millis(c.Due)
+	if kind == RemindOverdue || kind == RemindUntil {
+		once += ":" + q.o.Now().UTC().Format("20060102")
+	}
+	_, _, err = q.change(ctx, no, once, func(c *Case, ch *changing) error {
 		told = nil
-		if !c.State.Live() {
+		if !c.State.Live() || kind == RemindUntil && c.State != Waiting || kind == RemindProof && c.State != Identity {
 			return nil
 		}
 		told = &Notice{Kind: kind, Case: no, Controller: c.Controller, Due: c.Due}
 		ch.events = append(ch.events, Event{Actor: "rule", Action: ActRemind, Reason: kind, Data: map[string]string{"due": millis(c.Due)}})
+		switch kind {
+		case RemindUntil:
+			c.State = Opened
+			ch.events = append(ch.events, Event{Actor: "rule", Action: ActResume, Reason: "date-reached"})
+		case RemindOverdue:
+			ch.remind = append(ch.remind, [2]string{no + " " + RemindOverdue, millis(q.o.Now().Add(24 * time.Hour))})
+		}
 		return nil
 	})
+	if err == nil && kind == RemindProof {
+		err = q.unproven(ctx, no)
+	}
 	if err != nil || told == nil {
 		return err
 	}

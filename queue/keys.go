@@ -19,6 +19,7 @@ const (
 	keyWork   = prefix + "work"   // stream: case, do, n, try; consumer group "workers"
 	keyLater  = prefix + "later"  // sorted set: work to be tried again, as JSON, by time, Unix ms
 	keyDead   = prefix + "dead"   // stream: work given up on, for an operator
+	keyLinks  = prefix + "links"  // hash: keyed hash of a one-time link's token → "number purpose"
 	keyAside  = prefix + "aside"  // sorted set: id of set-aside mail by receipt, Unix ms
 
 	group = "workers"
@@ -32,6 +33,10 @@ func keyMails(no string) string { return prefix + "mails:" + no }
 
 // keyLog is the list of a case's events as JSON; an event's number is its index.
 func keyLog(no string) string { return prefix + "log:" + no }
+
+// keyOut is the list of a case's letters, each sealed; the field "out:index"
+// of the case says how far one is.
+func keyOut(no string) string { return prefix + "out:" + no }
 
 // keyPerson is the set of case numbers of one subject id.
 func keyPerson(subject string) string { return prefix + "person:" + subject }

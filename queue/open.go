@@ -156,7 +156,7 @@ func (q *Queue) create(ctx context.Context, in Incoming, byMID bool) (ref Ref, i
 
 // newCase is a mail's case before it is stored.
 func (q *Queue) newCase(no string, in Incoming) (*Case, period) {
-	p := periodOf(q.controller(in.Controller), in.Result.Regime, in.Received)
+	p := q.periodOf(q.controller(in.Controller), in.Result.Regime, in.Received)
 	c := &Case{
 		Number: no, Controller: in.Controller, State: Received, Kind: in.Result.Kind,
 		Labels: slices.Clone(in.Result.Decided), Abstain: in.Result.Abstain, Language: in.Result.Language,

@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"postern/classifier"
+	"postern/gateway"
 	"postern/gateway/address"
 	"postern/gateway/consent"
 	"postern/gateway/ledger"
@@ -20,15 +22,7 @@ type Optout interface {
 }
 
 // Outgoing is one mail of a case on its way to the relay's spool.
-type Outgoing struct {
-	Stream      string // a service stream, by name
-	ReversePath address.Address
-	To          address.Address
-	NotifyNever bool   // RFC 3461 NOTIFY=NEVER
-	Header      []byte // each field with its CRLF, without the empty line
-	Body        []byte
-	Ref         string // stable id: the same Ref twice is the same mail
-}
+type Outgoing = gateway.Outgoing
 
 // Sender puts a mail into the relay's spool, durable when it returns; the
 // spool id is returned.
@@ -85,6 +79,16 @@ type Options struct {
 	AcksPerSender int           // receipts to one sender in a day; default 3 (AR-4)
 	AcksPerHour   int           // receipts in an hour overall; default 200
 
+	ReplyPath map[string]string // controller id → the address whose mailbox gets bounces of answers, as "case@example.org"; "": its contact
+	LinkBase  map[string]string // controller id → base URL of the pages behind one-time links, as "https://mail.example.org/case/"
+
+	SendHold      time.Duration               // a letter may be taken back this long; default 30 s
+	ProofWithin   time.Duration               // for the person to confirm by the one-time link; default 30 days
+	PauseIdentity map[string]bool             // controller id → the clock stands still while proof is awaited (DSR-6); default off
+	AutoRefuse    bool                        // refuse by rule who did not confirm in time; default: an operator is told
+	Policy        map[classifier.Label]Policy // what a label may do by itself; default as design D13
+	Holidays      map[string][]string         // controller id → further days off, as "2026-12-24"
+
 	Volatile bool // Redis may forget: no WAITAOF (demo only)
 }
 
@@ -111,6 +115,8 @@ func (o Options) withDefaults() Options {
 	o.NoticeEvery = orTime(o.NoticeEvery, 30*24*time.Hour)
 	o.AcksPerSender = orInt(o.AcksPerSender, 3)
 	o.AcksPerHour = orInt(o.AcksPerHour, 200)
+	o.SendHold = orTime(o.SendHold, 30*time.Second)
+	o.ProofWithin = orTime(o.ProofWithin, 30*24*time.Hour)
 	return o
 }
 

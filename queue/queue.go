@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"postern/gateway/stream"
+	"postern/queue/clock"
 	"postern/queue/reply"
 	"postern/queue/vault"
 )
@@ -27,6 +28,8 @@ type Queue struct {
 	texts   *reply.Catalogue
 	waitAOF bool
 	scripts sync.Map // hashes the server was given
+
+	calendars map[string]*clock.Calendar // of controllers with further days off
 }
 
 // New checks keys and texts and finds out whether the server can confirm that
@@ -47,7 +50,13 @@ func New(rdb redis.UniversalClient, d Deps, o Options) (*Queue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
-	q := &Queue{rdb: rdb, d: d, o: o, vault: keys, texts: texts}
+	if err := checkPolicy(o.Policy); err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
+	q := &Queue{rdb: rdb, d: d, o: o, vault: keys, texts: texts, calendars: map[string]*clock.Calendar{}}
+	if err := q.addHolidays(); err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
 	if single, ok := rdb.(*redis.Client); ok && !o.Volatile {
 		err := single.Do(context.Background(), "WAITAOF", 0, 0, 0).Err()
 		q.waitAOF = err == nil
@@ -56,6 +65,22 @@ func New(rdb redis.UniversalClient, d Deps, o Options) (*Queue, error) {
 		}
 	}
 	return q, nil
+}
+
+// addHolidays makes the calendars of controllers with days off of their own.
+func (q *Queue) addHolidays() error {
+	for id, days := range q.o.Holidays {
+		base, err := clock.For(q.controller(id).Country)
+		if err != nil {
+			base = clock.Plain()
+		}
+		c, err := base.WithDays(days...)
+		if err != nil {
+			return fmt.Errorf("controller %q: %w", id, err)
+		}
+		q.calendars[id] = c
+	}
+	return nil
 }
 
 // controller finds the controller of a case; where the configuration lost it,

@@ -61,6 +61,9 @@ type changeArgs struct {
 	Due      string            `json:"due"`
 	Unremind []string          `json:"unremind"`
 	Remind   [][2]string       `json:"remind"`
+	Letter   string            `json:"letter"`
+	LetterAt string            `json:"letterat"`
+	Jobs     [][3]string       `json:"jobs"`
 }
 
 // eval runs a script that answers with a pair of words. With WAITAOF at hand

@@ -49,6 +49,14 @@ const (
 	ActRemind   Action = "remind"   // a reminder went to the operators
 	ActAlert    Action = "alert"    // a person has to look at once
 	ActLabel    Action = "label"    // an operator corrected what was asked
+	ActPaused   Action = "paused"   // the clock stood still while identity was asked for
+	ActSent     Action = "sent"     // a letter without further effect left
+	ActTaken    Action = "taken"    // a letter was taken back before it left
+	ActUnsent   Action = "unsent"   // a letter could not leave
+	ActUnsure   Action = "unsure"   // a process died while a letter left: a person has to look
+	ActRelease  Action = "release"  // an opt-out of this case was reverted
+	ActDo       Action = "do"       // a system was asked to fulfil
+	ActResult   Action = "result"   // a system answered
 	ActAssign   Action = "assign"   // who is in charge
 	ActNote     Action = "note"     // a remark
 )
@@ -58,9 +66,6 @@ var ErrMove = errors.New("not possible in this state")
 
 // live are the states in which the clock runs.
 var live = []State{Received, Identity, Opened, Waiting}
-
-// ended are the states in which no clock runs.
-var ended = []State{Answered, Closed, Denied, Forwarded, Merged, Withdrawn}
 
 // moves is the one table of legal moves: from which states an action may come
 // and where it leads; "" stays where it is. Actions not listed leave the state

@@ -16,7 +16,7 @@ import (
 // job is one piece of work of the stream. It holds ids only.
 type job struct {
 	Case string `json:"case"`
-	Do   string `json:"do"` // "mail", "trail", "remind"
+	Do   string `json:"do"` // "mail", "trail", "remind", "send"
 	N    string `json:"n"`  // index of mail or event, or the reminder's kind
 	Try  string `json:"try"`
 }
@@ -143,6 +143,8 @@ func (q *Queue) do(ctx context.Context, j job) error {
 		return q.prove(ctx, j.Case, j.N)
 	case "remind":
 		return q.remind(ctx, j.Case, j.N)
+	case "send":
+		return q.send(ctx, j.Case, j.N)
 	}
 	return fmt.Errorf("%w: unknown work %q", errPermanent, j.Do)
 }

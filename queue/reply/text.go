@@ -24,25 +24,39 @@ var embedded embed.FS
 type Step string
 
 const (
-	Receipt Step = "receipt" // your message arrived (look.md row 5)
-	Stopped Step = "stopped" // advertising stopped (row 7)
+	Receipt    Step = "receipt"    // your message arrived (look.md row 5)
+	Stopped    Step = "stopped"    // advertising stopped (row 7)
+	Identity   Step = "identity"   // is it you? (row 6)
+	Unproven   Step = "unproven"   // identity was not shown in time
+	Extension  Step = "extension"  // the period is extended (row 8)
+	Ready      Step = "ready"      // the copy can be fetched (row 9)
+	Erased     Step = "erased"     // what was deleted, what is kept (row 10)
+	Rectified  Step = "rectified"  // what was corrected
+	Restricted Step = "restricted" // data is stored only (GDPR Art. 18)
+	Nothing    Step = "nothing"    // no data is held
+	Denied     Step = "denied"     // refused, with remedies (Art. 12(4))
+	Forwarded  Step = "forwarded"  // handed to who is responsible
+	Clarify    Step = "clarify"    // a question that leaves the clock (recital 63)
 )
+
+// Steps lists all of them.
+func Steps() []Step {
+	return []Step{Receipt, Stopped, Identity, Unproven, Extension, Ready, Erased, Rectified, Restricted, Nothing, Denied, Forwarded, Clarify}
+}
 
 // Values fill the placeholders of a text, by name without braces.
 type Values map[string]string
 
 // language is one file of the catalogue.
 type language struct {
-	Name    string            `toml:"name"`     // in itself, as "Deutsch"
-	Date    string            `toml:"date"`     // "{d}. {month} {y}"
-	DateAt  string            `toml:"date_at"`  // date and time: "{date}, {time}"
-	Months  []string          `toml:"months"`   // as they stand in a date
-	Subject map[string]string `toml:"subject"`  // by step
-	Text    map[string]string `toml:"text"`     // by step
-	Phrase  map[string]string `toml:"phrase"`   // short pieces, by name
-	Rights  map[string]string `toml:"rights"`   // label → the right in words
-	Formal  []string          `toml:"formal"`   // words of the formal address the texts must use
-	Familia []string          `toml:"familiar"` // words of the familiar address they must not use
+	Name    string            `toml:"name"`    // in itself, as "Deutsch"
+	Date    string            `toml:"date"`    // "{d}. {month} {y}"
+	DateAt  string            `toml:"date_at"` // date and time: "{date}, {time}"
+	Months  []string          `toml:"months"`  // as they stand in a date
+	Subject map[string]string `toml:"subject"` // by step
+	Text    map[string]string `toml:"text"`    // by step
+	Phrase  map[string]string `toml:"phrase"`  // short pieces, by name
+	Rights  map[string]string `toml:"rights"`  // label → the right in words
 }
 
 // Catalogue holds the texts of all languages. It is immutable.
@@ -138,7 +152,11 @@ func (c *Catalogue) Render(lang string, v Values, steps ...Step) (subject, text 
 		}
 		parts = append(parts, strings.TrimSpace(filled))
 		if i == 0 {
-			if subject, err = fill(l.Subject[string(s)], v); err != nil || subject == "" {
+			title := l.Subject[string(s)]
+			if title == "" {
+				title = l.Subject["request"]
+			}
+			if subject, err = fill(title, v); err != nil || subject == "" {
 				return "", "", fmt.Errorf("subject %q in %q: missing or with a hole", s, lang)
 			}
 		}

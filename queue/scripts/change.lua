@@ -1,9 +1,9 @@
 -- Changes a case in one step: fields, events, perhaps a further mail, clocks.
--- KEYS 1 case hash, 2 mails, 3 log, 4 seen, 5 mid, 6 due, 7 remind, 8 work
+-- KEYS 1 case hash, 2 mails, 3 log, 4 seen, 5 mid, 6 due, 7 remind, 8 work, 9 letters, 10 later
 -- ARGV 1 JSON: no, v (version read), once (field that must not be set, or ""),
 --   seen[], newmid, mail (or ""), fields{}, events[], due (score, "" removes, "-" keeps),
---   unremind[], remind[[member,score]]
--- Returns {"ok", mail index} | {"again",""} | {"once",""} | {"dup", number} | {"gone",""}
+--   unremind[], remind[[member,score]], letter (or ""), letterat (score), jobs[[do,n,score]]
+-- Returns {"ok", index of mail or letter} | {"again",""} | {"once",""} | {"dup", number} | {"gone",""}
 local a = cjson.decode(ARGV[1])
 local v = redis.call('HGET', KEYS[1], 'v')
 if not v then return {'gone', ''} end
@@ -34,6 +34,14 @@ if a.due == '' then
   redis.call('ZREM', KEYS[6], a.no)
 elseif a.due ~= '-' then
   redis.call('ZADD', KEYS[6], a.due, a.no)
+end
+if a.letter ~= '' then
+  index = tostring(redis.call('RPUSH', KEYS[9], a.letter) - 1)
+  redis.call('HSET', KEYS[1], 'out:' .. index, 'waiting')
+  redis.call('ZADD', KEYS[10], a.letterat, cjson.encode({case = a.no, ['do'] = 'send', n = index, try = '0'}))
+end
+for _, j in ipairs(a.jobs) do
+  redis.call('ZADD', KEYS[10], j[3], cjson.encode({case = a.no, ['do'] = j[1], n = j[2], try = '0'}))
 end
 for _, m in ipairs(a.unremind) do redis.call('ZREM', KEYS[7], m) end
 for _, r in ipairs(a.remind) do redis.call('ZADD', KEYS[7], r[2], r[1]) end

@@ -1,0 +1,233 @@
+package queue
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"fmt"
+	"strings"
+	"time"
+
+	"postern/classifier"
+	"postern/gateway/address"
+	"postern/queue/reply"
+)
+
+// Flags around identity.
+const (
+	FlagNotMe      = "not-me"     // the owner of the address says they did not ask
+	FlagIdentified = "identified" // the person confirmed, or an operator waived it with a reason
+)
+
+// linkChallenge is the purpose of the link in a challenge.
+const linkChallenge = "challenge"
+
+// promptly is how soon after receipt identity has to be asked for, so that the
+// pause is no delay of our own making (DSR-6).
+const promptly = 5 * 24 * time.Hour
+
+var linkEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// Challenge asks the address on file whether its owner made the request: a
+// letter with a one-time link, valid Options.ProofWithin (DSR-5). to is what
+// the company's systems hold; the zero Address takes the sender's. What was
+// looked up is never shown to the sender. A new challenge ends an older one.
+func (q *Queue) Challenge(ctx context.Context, number string, to address.Address, actor string) error {
+	no := FindCaseNo(number)
+	c, _, err := q.Show(ctx, no)
+	if err != nil {
+		return err
+	}
+	base := q.o.LinkBase[c.Controller]
+	if base == "" {
+		return fmt.Errorf("%w: no address of the confirmation page is configured for controller %q", ErrDraft, c.Controller)
+	}
+	token, err := newToken()
+	if err != nil {
+		return err
+	}
+	until := q.proofUntil(&c)
+	days := max(1, int(until.Sub(q.o.Now()).Hours()/24))
+	lang := q.texts.Pick(c.Language, q.controller(c.Controller).Language)
+	l, err := q.write(&c, Draft{Step: reply.Identity, To: to, Effect: ActAsk, Actor: actor, Values: reply.Values{
+		"link": strings.TrimSuffix(base, "/") + "/" + token, "right": q.rights(lang, c.Labels),
+		"n": fmt.Sprint(days),
+	}})
+	if err != nil {
+		return err
+	}
+	l.At = q.o.Now()
+	hash := q.vault.Lookups("link", token)[0]
+	// The link has to lead somewhere before the letter can leave.
+	if err := q.rdb.HSet(ctx, keyLinks, hash, no+" "+linkChallenge).Err(); err != nil {
+		return fmt.Errorf("challenge of case %s: %w", no, err)
+	}
+	_, err = q.enqueue(ctx, no, l, func(_ *Case, ch *changing) error {
+		ch.extra["challenge"], ch.extra["challenge-until"], ch.extra["challenge-at"] = hash, millis(until), millis(q.o.Now())
+		ch.remind = append(ch.remind, [2]string{no + " " + RemindProof, millis(until)})
+		return nil
+	})
+	return err
+}
+
+// proofUntil is when a challenge ends: after Options.ProofWithin, but where the
+// clock does not stand still, early enough for a refusal within the period.
+func (q *Queue) proofUntil(c *Case) time.Time {
+	until := q.o.Now().Add(q.o.ProofWithin)
+	if q.o.PauseIdentity[c.Controller] {
+		return until
+	}
+	p := q.periodByRule(c)
+	if last := p.calendar.Add(c.Due.In(p.loc), -1); last.Before(until) && last.After(q.o.Now()) {
+		return last
+	}
+	return until
+}
+
+// Question is what the page behind a challenge link shows: nothing that is
+// held about the person, only what was asked and when.
+type Question struct {
+	Controller string
+	Language   string
+	Labels     []classifier.Label
+	Received   time.Time
+	Until      time.Time
+	Answered   bool // already confirmed or refused
+}
+
+// Challenged reads a link. Unknown, replaced and expired ones are one and the
+// same ErrUnknown, so that nothing can be learnt by trying.
+func (q *Queue) Challenged(ctx context.Context, token string) (Question, error) {
+	c, f, err := q.byLink(ctx, token)
+	if err != nil {
+		return Question{}, err
+	}
+	return Question{c.Controller, c.Language, c.Labels, c.Received, fromMillis(f["challenge-until"]), f["challenge-answer"] != ""}, nil
+}
+
+// Confirm answers a challenge once: yes identifies the person, no warns the
+// operators that someone asks in another's name. Repeating the same answer
+// changes nothing; the first one counts.
+func (q *Queue) Confirm(ctx context.Context, token string, yes bool) error {
+	c, _, err := q.byLink(ctx, token)
+	if err != nil {
+		return err
+	}
+	var warned bool
+	_, _, err = q.change(ctx, c.Number, "", func(c *Case, ch *changing) error {
+		warned = false
+		if ch.before["challenge-answer"] != "" {
+			return nil
+		}
+		if !yes {
+			ch.extra["challenge-answer"] = "no"
+			c.addFlag(FlagNotMe)
+			warned = true
+			ch.events = append(ch.events, Event{Actor: "link", Action: ActAlert, Reason: "not-me"})
+			return nil
+		}
+		ch.extra["challenge-answer"] = "yes"
+		return q.apply(c, ch, Move{Action: ActIdentify, Actor: "link", Reason: "confirmed-by-link"})
+	})
+	if warned {
+		q.tell(ctx, Notice{Kind: "alert", Case: c.Number, Controller: c.Controller, Reason: "not-me"})
+	}
+	return err
+}
+
+func (q *Queue) byLink(ctx context.Context, token string) (*Case, map[string]string, error) {
+	unknown := fmt.Errorf("one-time link: %w", ErrUnknown)
+	if len(token) > 100 {
+		return nil, nil, unknown
+	}
+	for _, hash := range q.vault.Lookups("link", strings.ToLower(token)) {
+		to, err := q.rdb.HGet(ctx, keyLinks, hash).Result()
+		if err != nil {
+			if isNil(err) {
+				continue
+			}
+			return nil, nil, fmt.Errorf("one-time link: %w", err)
+		}
+		no, purpose, _ := strings.Cut(to, " ")
+		c, f, _, err := q.load(ctx, no)
+		if err != nil {
+			return nil, nil, err
+		}
+		if purpose != linkChallenge || f["challenge"] != hash || !q.o.Now().Before(fromMillis(f["challenge-until"])) {
+			return nil, nil, unknown
+		}
+		return c, f, nil
+	}
+	return nil, nil, unknown
+}
+
+// identified marks the person as known and, where the controller's authority
+// lets the clock stand still meanwhile, moves the due date by the time that
+// passed (DSR-6).
+func (q *Queue) identified(c *Case, ch *changing) {
+	c.addFlag(FlagIdentified)
+	ch.unremind = append(ch.unremind, c.Number+" "+RemindProof)
+	asked := fromMillis(ch.before["challenge-at"])
+	if !q.o.PauseIdentity[c.Controller] || asked.IsZero() || asked.Sub(c.Received) > promptly || ch.before["paused"] != "" {
+		return
+	}
+	p := q.periodByRule(c)
+	paused := q.o.Now().Sub(asked)
+	start := c.Received.Add(paused)
+	p.due = p.rule.End(start, p.calendar, p.loc)
+	if c.Extended {
+		if end, ok := p.rule.ExtendedEnd(start, p.calendar, p.loc); ok {
+			p.due = end
+		}
+	}
+	c.Due = p.due
+	ch.extra["paused"] = fmt.Sprint(int(paused.Seconds()))
+	ch.due = millis(p.due)
+	ch.unremind = append(ch.unremind, allReminders(c.Number)...)
+	ch.remind = append(ch.remind, remindMembers(c.Number, p.reminders(start), q.o.Now())...)
+	ch.events = append(ch.events, Event{Actor: "rule", Action: ActPaused, Reason: "identity", Data: map[string]string{"seconds": ch.extra["paused"], "due": millis(p.due)}})
+}
+
+// unproven refuses a request whose sender did not confirm in time, naming the
+// authority and the way to court (DSR-3, Art. 12(4)), where the configuration
+// lets that happen by rule; else an operator sends it. Repeating changes nothing.
+func (q *Queue) unproven(ctx context.Context, no string) error {
+	if !q.o.AutoRefuse {
+		return nil
+	}
+	c, _, err := q.Show(ctx, no)
+	if err != nil || c.State != Identity {
+		return err
+	}
+	l, err := q.write(&c, Draft{Step: reply.Unproven, Effect: ActDeny, Reason: "identity-not-shown", Actor: "rule"})
+	if err != nil {
+		return err
+	}
+	l.At = q.o.Now()
+	_, _, err = q.change(ctx, no, "unproven:"+millis(c.Due), func(_ *Case, ch *changing) error {
+		ch.letter = &l
+		return nil
+	})
+	return err
+}
+
+// rights names what was asked in the person's language.
+func (q *Queue) rights(lang string, labels []classifier.Label) string {
+	var out []string
+	for _, l := range labels {
+		out = append(out, q.texts.Right(lang, string(l)))
+	}
+	if len(out) == 0 {
+		return q.texts.Right(lang, "request")
+	}
+	return strings.Join(out, ", ")
+}
+
+// newToken draws 160 bits for a one-time link.
+func newToken() (string, error) {
+	raw := make([]byte, 20)
+	if _, err := rand.Read(raw); err != nil {
+		return "", fmt.Errorf("draw link: %w", err)
+	}
+	return linkEncoding.EncodeToString(raw), nil
+}

@@ -1,0 +1,188 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/classifier"
+)
+
+// Move is one act on a case that needs no letter.
+type Move struct {
+	Action Action
+	Actor  string // "operator:<name>", "person", "link", "rule"
+	Reason string // from a closed set; needed for close, forward, merge, withdraw, reopen, identify, answer
+	Note   string // free words, sealed at rest
+	Until  time.Time
+	Into   string             // for ActMerge: the case that lives on
+	Labels []classifier.Label // for ActLabel: what is asked, replacing what was
+	Owner  string             // for ActAssign
+	Data   map[string]string  // further closed facts for the record
+}
+
+// reasoned are the actions that need a reason.
+var reasoned = []Action{ActClose, ActForward, ActMerge, ActWithdraw, ActReopen, ActIdentify, ActAnswer, ActWait}
+
+// byLetter are the actions that happen when a letter left; ActAnswer may also
+// have happened on paper.
+var byLetter = []Action{ActDeny, ActExtend, ActAsk}
+
+// onPaper are reasons for an answer that was no mail.
+var onPaper = []string{"by-post", "by-phone", "in-person", "by-portal"}
+
+// Move acts on a case. Errors wrap ErrMove where the table of states forbids
+// it, ErrUnknown for an unknown case.
+func (q *Queue) Move(ctx context.Context, number string, m Move) (Case, error) {
+	no := FindCaseNo(number)
+	if err := m.check(); err != nil {
+		return Case{}, fmt.Errorf("case %s: %w", no, err)
+	}
+	if m.Action == ActMerge {
+		if err := q.mergeTarget(ctx, no, m); err != nil {
+			return Case{}, err
+		}
+	}
+	var out Case
+	_, _, err := q.change(ctx, no, "", func(c *Case, ch *changing) error {
+		defer func() { out = *c }()
+		return q.apply(c, ch, m)
+	})
+	return out, err
+}
+
+func (m Move) check() error {
+	switch {
+	case m.Actor == "":
+		return fmt.Errorf("%w: an actor is needed", ErrMove)
+	case slices.Contains(reasoned, m.Action) && m.Reason == "":
+		return fmt.Errorf("%w: %s needs a reason", ErrMove, m.Action)
+	case slices.Contains(byLetter, m.Action):
+		return fmt.Errorf("%w: %s happens by a letter to the person", ErrMove, m.Action)
+	case m.Action == ActAnswer && !slices.Contains(onPaper, m.Reason):
+		return fmt.Errorf("%w: an answer is a letter, or was given %s", ErrMove, strings.Join(onPaper, ", "))
+	}
+	if _, ok := moves[m.Action]; !ok && !slices.Contains([]Action{ActLabel, ActAssign, ActNote}, m.Action) {
+		return fmt.Errorf("%w: %q is no act of a person", ErrMove, m.Action)
+	}
+	return nil
+}
+
+func (q *Queue) apply(c *Case, ch *changing, m Move) error {
+	to, err := next(c.State, m.Action)
+	if err != nil {
+		return err
+	}
+	was := c.State
+	c.State = to
+	e := Event{Actor: m.Actor, Action: m.Action, Reason: m.Reason, Note: m.Note, Data: maps.Clone(m.Data)}
+	if e.Data == nil {
+		e.Data = map[string]string{}
+	}
+	switch m.Action {
+	case ActLabel:
+		e.Data["was"], e.Data["labels"] = joinLabels(c.Labels), joinLabels(m.Labels)
+		c.Labels, c.Abstain = slices.Clone(m.Labels), false
+	case ActAssign:
+		c.Owner = m.Owner
+		e.Data["owner"] = m.Owner
+	case ActMerge:
+		c.link(m.Into)
+		e.Data["into"] = m.Into
+	case ActWait:
+		if !m.Until.IsZero() {
+			ch.remind = append(ch.remind, [2]string{c.Number + " " + RemindUntil, millis(m.Until)})
+			e.Data["until"] = millis(m.Until)
+		}
+	case ActIdentify:
+		q.identified(c, ch)
+	case ActReopen:
+		p := q.periodByRule(c)
+		c.EndedAt = time.Time{}
+		ch.due = millis(c.Due) // the clock never stood still: what was missing was missing all the time
+		p.due = c.Due
+		ch.remind = remindMembers(c.Number, p.reminders(c.Received), q.o.Now())
+	}
+	if was == Waiting && m.Action != ActWait {
+		ch.unremind = append(ch.unremind, c.Number+" "+RemindUntil)
+	}
+	ch.events = append(ch.events, e)
+	return nil
+}
+
+// mergeTarget lets the case that lives on take over the earliest receipt and
+// what is asked.
+func (q *Queue) mergeTarget(ctx context.Context, no string, m Move) error {
+	into := FindCaseNo(m.Into)
+	if into == "" || into == no {
+		return fmt.Errorf("merge case %s: %w: another case has to be named", no, ErrMove)
+	}
+	c, _, _, err := q.load(ctx, no)
+	if err != nil {
+		return err
+	}
+	if _, err := next(c.State, ActMerge); err != nil {
+		return err
+	}
+	_, _, err = q.change(ctx, into, "merged:"+no, func(t *Case, ch *changing) error {
+		if t.Controller != c.Controller || !t.State.Live() {
+			return fmt.Errorf("merge case %s into %s: %w: the other has to be live and of the same controller", no, into, ErrMove)
+		}
+		t.link(no)
+		for _, l := range c.Labels {
+			if !slices.Contains(t.Labels, l) {
+				t.Labels = append(t.Labels, l)
+			}
+		}
+		if c.Received.Before(t.Received) {
+			t.Received = c.Received
+		}
+		if c.Due.Before(t.Due) {
+			t.Due, t.Rule = c.Due, c.Rule
+			p := q.periodByRule(t)
+			p.due = t.Due
+			ch.due, ch.unremind = millis(t.Due), allReminders(into)
+			ch.remind = remindMembers(into, p.reminders(t.Received), q.o.Now())
+		}
+		ch.events = append(ch.events, Event{Actor: m.Actor, Action: ActNote, Reason: "merged-in", Data: map[string]string{"case": no, "due": millis(t.Due)}})
+		return nil
+	})
+	return err
+}
+
+func (c *Case) link(no string) {
+	if !slices.Contains(c.Linked, no) {
+		c.Linked = append(c.Linked, no)
+	}
+}
+
+// Undeliverable records that a mail of ours came back: what it was to do is
+// not done, so an answered case is open again and its clock runs on (AR-10).
+func (q *Queue) Undeliverable(ctx context.Context, number, status string) error {
+	no := FindCaseNo(number)
+	var controller string
+	_, _, err := q.change(ctx, no, "", func(c *Case, ch *changing) error {
+		controller = c.Controller
+		c.addFlag(FlagUndeliverable)
+		e := Event{Actor: "rule", Action: ActBounced, Reason: "bounced", Data: map[string]string{"status": status}}
+		if to, err := next(c.State, ActBounced); err == nil && to != c.State {
+			was := c.State
+			c.State, c.EndedAt = to, time.Time{}
+			if !was.Live() {
+				p := q.periodByRule(c)
+				p.due = c.Due
+				ch.due, ch.remind = millis(c.Due), remindMembers(no, p.reminders(c.Received), q.o.Now())
+			}
+		}
+		ch.events = append(ch.events, e)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	q.tell(ctx, Notice{Kind: "alert", Case: no, Controller: controller, Reason: "undeliverable"})
+	return nil
+}
