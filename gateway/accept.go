@@ -73,7 +73,11 @@ func (e *Engine) lookup(ctx context.Context, st stream.Stream, addrs []address.A
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, e.opts.LookupTimeout)
 	defer cancel()
-	answers, err := e.deps.Consent.Lookup(ctx, st.Controller, st.Purpose, st.Number, addrs)
+	purpose := st.Purpose
+	if st.Kind != stream.Marketing {
+		purpose = "" // or what stops all marketing would stop this too
+	}
+	answers, err := e.deps.Consent.Lookup(ctx, st.Controller, purpose, st.Number, addrs)
 	e.met.lookup.Observe(time.Since(start).Seconds())
 	if err == nil && len(answers) == len(addrs) {
 		if e.storeDown.Swap(false) {

@@ -14,6 +14,7 @@ type engineMetrics struct {
 	lookupFailed prometheus.Counter
 	judge        prometheus.Histogram
 	signed       *prometheus.CounterVec
+	stale        prometheus.Gauge
 	advisory     prometheus.Counter
 }
 
@@ -32,13 +33,15 @@ func newEngineMetrics(reg prometheus.Registerer) (*engineMetrics, error) {
 			Help: "From the end of DATA to the reply, look-up and commit included.", Buckets: buckets}),
 		signed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_gateway_signatures_total",
 			Help: "Copies signed; result is ok or error."}, []string{"result"}),
+		stale: prometheus.NewGauge(prometheus.GaugeOpts{Name: "postern_gateway_streams_observed_too_long",
+			Help: "Streams in observe mode for more than 30 days."}),
 		advisory: prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_gateway_advisories_total",
 			Help: "Messages of transactional streams that look like marketing."}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.recipients, m.refused, m.lookup, m.lookupFailed, m.judge, m.signed, m.advisory} {
+	for _, c := range []prometheus.Collector{m.recipients, m.refused, m.lookup, m.lookupFailed, m.judge, m.signed, m.stale, m.advisory} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

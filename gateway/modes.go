@@ -15,6 +15,9 @@ import (
 type ModeStore interface {
 	Modes(ctx context.Context) (map[string]stream.Mode, error)
 	SetMode(ctx context.Context, name string, m stream.Mode) error
+	// Observed tells since when a stream has been observed: now, where it was
+	// not known to be. With observing false it forgets.
+	Observed(ctx context.Context, name string, observing bool, now time.Time) (time.Time, error)
 }
 
 // rules are the streams and the modes set over them; immutable.
@@ -120,6 +123,9 @@ func (e *Engine) ChangeMode(ctx context.Context, name string, m stream.Mode, act
 		if err := e.opts.Modes.SetMode(ctx, name, m); err != nil {
 			return fmt.Errorf("keep mode of stream %s: %w", name, err)
 		}
+		if _, err := e.opts.Modes.Observed(ctx, name, false, e.opts.Now()); err != nil {
+			return fmt.Errorf("renew mode of stream %s: %w", name, err)
+		}
 	}
 	e.SetMode(name, m)
 	return nil
@@ -138,13 +144,49 @@ func (e *Engine) LoadModes(ctx context.Context) error {
 	return nil
 }
 
+// Stale is a stream whose observe mode has outlived its purpose.
+type Stale struct {
+	Stream string
+	Since  time.Time
+}
+
+// ObserveLimit is how long a stream may be observed before it warns; setting
+// the mode again by name renews it (design D2).
+const ObserveLimit = 30 * 24 * time.Hour
+
+// StaleObserve lists the streams observed for longer than ObserveLimit.
+func (e *Engine) StaleObserve(ctx context.Context) ([]Stale, error) {
+	if e.opts.Modes == nil {
+		return nil, nil
+	}
+	r, now := e.rules.Load(), e.opts.Now()
+	var out []Stale
+	for _, st := range r.set.Streams() {
+		since, err := e.opts.Modes.Observed(ctx, st.Name, !st.Retired && r.mode(st) == stream.Observe, now)
+		if err != nil {
+			return nil, fmt.Errorf("since when stream %s is observed: %w", st.Name, err)
+		}
+		if !since.IsZero() && now.Sub(since) > ObserveLimit {
+			out = append(out, Stale{st.Name, since})
+		}
+	}
+	return out, nil
+}
+
 // Run keeps the modes in step with those other nodes set, every five seconds,
-// until ctx ends. While the store is away the last ones hold.
+// and warns of streams observed for too long, every hour, until ctx ends.
+// While the store is away the last modes hold.
 func (e *Engine) Run(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
+	var warned time.Time
 	for {
-		if err := e.LoadModes(ctx); err != nil && ctx.Err() == nil {
+		err := e.LoadModes(ctx)
+		if now := e.opts.Now(); err == nil && now.Sub(warned) >= time.Hour {
+			err = e.warnStale(ctx)
+			warned = now
+		}
+		if err != nil && ctx.Err() == nil {
 			e.opts.Log.Warn("modes not refreshed", "err", err)
 		}
 		select {
@@ -153,4 +195,13 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+func (e *Engine) warnStale(ctx context.Context) error {
+	stale, err := e.StaleObserve(ctx)
+	e.met.stale.Set(float64(len(stale)))
+	for _, s := range stale {
+		e.opts.Log.Warn("stream is only observed: enforce it, or renew by setting observe again", "stream", s.Stream, "since", s.Since.UTC().Format(time.DateOnly))
+	}
+	return err
 }

@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-
-	"postern/gateway/address"
 )
 
 // notify tells the sender which recipients of a mixed message were refused
@@ -45,42 +43,62 @@ func wantsFailure(notify string) bool {
 	return false
 }
 
+// failureReport builds the report, in the forms of RFC 6533 where an address
+// needs UTF-8.
 func (e *Engine) failureReport(env *Envelope, m *message, d *decision, told []int) (hdr, body []byte) {
+	utf8 := env.ReversePath.NeedsUTF8()
+	for _, i := range told {
+		utf8 = utf8 || env.Recipients[i].Address.NeedsUTF8()
+	}
+	status, returned := "message/delivery-status", "text/rfc822-headers"
+	if utf8 {
+		status = "message/global-delivery-status"
+	}
+	if hasEightBit(m.hdr.Raw()) {
+		returned = "message/global-headers"
+	}
 	boundary := "=_postern_" + e.newID(e.opts.Now())
-	to := env.ReversePath.Plain()
 	hdr = fmt.Appendf(nil, "From: Mail Delivery System <postmaster@%s>\r\nTo: <%s>\r\nSubject: Not delivered to some recipients\r\n"+
 		"Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%s\"\r\n",
-		e.opts.Hostname, to, boundary)
+		e.opts.Hostname, env.ReversePath.Plain(), boundary)
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "--%s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"+
-		"Your message was accepted for some of its recipients and refused for these:\r\n\r\n", boundary)
+	part := func(media string) {
+		fmt.Fprintf(&b, "--%s\r\nContent-Type: %s\r\nContent-Transfer-Encoding: 8bit\r\n\r\n", boundary, media)
+	}
+	part("text/plain; charset=utf-8")
+	b.WriteString("Your message was accepted for some of its recipients and refused for these:\r\n\r\n")
 	for _, i := range told {
 		fmt.Fprintf(&b, "  <%s>: %s\r\n", env.Recipients[i].Address.Plain(), d.verdicts[i].Deny.public())
 	}
-	fmt.Fprintf(&b, "\r\n--%s\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; %s\r\n", boundary, e.opts.Hostname)
-	if env.EnvID != "" && isPrintable(env.EnvID) {
-		fmt.Fprintf(&b, "Original-Envelope-Id: %s\r\n", env.EnvID)
-	}
-	for _, i := range told {
-		rc := env.Recipients[i]
-		b.WriteString("\r\n")
-		if rc.ORcpt != "" && isPrintable(rc.ORcpt) {
-			fmt.Fprintf(&b, "Original-Recipient: %s\r\n", rc.ORcpt)
-		}
-		fmt.Fprintf(&b, "Final-Recipient: %s; %s\r\nAction: failed\r\nStatus: 5.7.1\r\nDiagnostic-Code: smtp; 550 5.7.1 %s\r\n",
-			addressType(rc.Address), rc.Address.Plain(), d.verdicts[i].Deny.public())
-	}
-	fmt.Fprintf(&b, "\r\n--%s\r\nContent-Type: text/rfc822-headers\r\n\r\n", boundary)
+	b.WriteString("\r\n")
+	part(status)
+	e.statusFields(&b, env, d, told)
+	part(returned)
 	b.Write(m.hdr.Raw())
 	fmt.Fprintf(&b, "\r\n--%s--\r\n", boundary)
 	return hdr, b.Bytes()
 }
 
-func addressType(a address.Address) string {
-	if a.NeedsUTF8() {
-		return "utf-8"
+// statusFields are the machine-readable part (RFC 3464 section 2).
+func (e *Engine) statusFields(b *bytes.Buffer, env *Envelope, d *decision, told []int) {
+	fmt.Fprintf(b, "Reporting-MTA: dns; %s\r\n", e.opts.Hostname)
+	if env.EnvID != "" && isPrintable(env.EnvID) {
+		fmt.Fprintf(b, "Original-Envelope-Id: %s\r\n", env.EnvID)
 	}
-	return "rfc822"
+	for _, i := range told {
+		rc := env.Recipients[i]
+		kind := "rfc822"
+		if rc.Address.NeedsUTF8() {
+			kind = "utf-8"
+		}
+		b.WriteString("\r\n")
+		if rc.ORcpt != "" && isPrintable(rc.ORcpt) {
+			fmt.Fprintf(b, "Original-Recipient: %s\r\n", rc.ORcpt)
+		}
+		fmt.Fprintf(b, "Final-Recipient: %s; %s\r\nAction: failed\r\nStatus: 5.7.1\r\nDiagnostic-Code: smtp; 550 5.7.1 %s\r\n",
+			kind, rc.Address.Plain(), d.verdicts[i].Deny.public())
+	}
+	b.WriteString("\r\n")
 }
 
 func isPrintable(s string) bool {

@@ -39,8 +39,9 @@ type Row struct {
 
 // Keys of the gateway in Redis.
 const (
-	reportPrefix = "pg:would:" // + day: hash, field "stream|reason|client|sender" → count; lives reportLife
-	modesKey     = "pg:modes"  // hash, stream name → mode; no end
+	reportPrefix = "pg:would:"   // + day: hash, field "stream|reason|client|sender" → count; lives reportLife
+	modesKey     = "pg:modes"    // hash, stream name → mode; no end
+	observedKey  = "pg:observed" // hash, stream name → since when, in Unix seconds; no end
 	reportLife   = 100 * 24 * time.Hour
 	reportFields = 10000 // distinct lines kept in memory between two flushes
 )
@@ -208,4 +209,22 @@ func (r *Report) SetMode(ctx context.Context, name string, m stream.Mode) error 
 		return fmt.Errorf("keep mode: %w", err)
 	}
 	return nil
+}
+
+// Observed keeps since when a stream has been observed.
+func (r *Report) Observed(ctx context.Context, name string, observing bool, now time.Time) (time.Time, error) {
+	if !observing {
+		if err := r.rdb.HDel(ctx, observedKey, name).Err(); err != nil {
+			return time.Time{}, fmt.Errorf("forget observation: %w", err)
+		}
+		return time.Time{}, nil
+	}
+	if err := r.rdb.HSetNX(ctx, observedKey, name, now.Unix()).Err(); err != nil {
+		return time.Time{}, fmt.Errorf("keep observation: %w", err)
+	}
+	since, err := r.rdb.HGet(ctx, observedKey, name).Int64()
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read observation: %w", err)
+	}
+	return time.Unix(since, 0), nil
 }

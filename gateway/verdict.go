@@ -22,8 +22,6 @@ type verdict struct {
 	Would *Denial // allowed, but enforcing would have denied
 }
 
-func deny(r Reason, detail string) verdict { return verdict{Deny: &Denial{Reason: r, Detail: detail}} }
-
 // judge is pure: the same question always gets the same verdict. What Postern
 // itself recorded as a no binds in every mode; all else is softened by
 // observe and annotate (design D2). What is not known is not sent (D4).
