@@ -95,44 +95,6 @@ func NewSet(controllers []Controller, streams []Stream) (*Set, error) {
 	return s, nil
 }
 
-func (s *Set) add(st Stream) (errs []error) {
-	fault := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("stream %q: "+format, append([]any{st.Name}, args...)...))
-	}
-	if _, dup := s.byName[st.Name]; dup || st.Name == "" {
-		fault("the name is empty or given twice")
-	}
-	if _, dup := s.byNumber[st.Number]; dup || st.Number == 0 {
-		fault("number %d is 0 or given twice; numbers are permanent and start at 1", st.Number)
-	}
-	if _, ok := s.controllers[st.Controller]; !ok {
-		fault("controller %q is not configured", st.Controller)
-	}
-	switch st.Kind {
-	case Marketing:
-		if st.Purpose == "" || st.ListID == "" || st.Title == "" {
-			fault("a marketing stream needs purpose, list_id and title")
-		}
-	case Transactional, Service, Personal:
-	default:
-		fault("kind %q is none of marketing, transactional, service, personal", st.Kind)
-	}
-	switch st.Mode {
-	case Observe, Annotate, Enforce:
-	default:
-		fault("mode %q is none of observe, annotate, enforce", st.Mode)
-	}
-	s.byName[st.Name], s.byNumber[st.Number] = st, st
-	if st.ListID != "" {
-		id := strings.ToLower(st.ListID)
-		if _, dup := s.byListID[id]; dup {
-			fault("list_id is used by another stream")
-		}
-		s.byListID[id] = st
-	}
-	return errs
-}
-
 // ByName finds a stream by its configured name.
 func (s *Set) ByName(name string) (Stream, bool) { st, ok := s.byName[name]; return st, ok }
 

@@ -1,0 +1,81 @@
+package stream
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func good() Stream {
+	return Stream{Name: "news", Number: 1, Kind: Marketing, Controller: "shop", Purpose: "newsletter", ListID: "News.example.org", Title: "News", Mode: Observe,
+		FromDomains: []string{"example.org"}, FeedbackID: "a:b:c:shop1"}
+}
+
+var shop = []Controller{{ID: "shop"}}
+
+func TestSetFinds(t *testing.T) {
+	old := Stream{Name: "old", Number: 7, Kind: Transactional, Controller: "shop", Mode: Enforce, Retired: true}
+	s, err := NewSet(append(shop, Controller{ID: "a"}), []Stream{old, good()})
+	require.NoError(t, err)
+	st, ok := s.ByName("news")
+	require.True(t, ok)
+	require.EqualValues(t, 1, st.Number)
+	st, ok = s.ByNumber(7)
+	require.True(t, ok, "retired streams resolve")
+	require.True(t, st.Retired)
+	st, ok = s.ByListID("NEWS.Example.Org")
+	require.True(t, ok)
+	require.Equal(t, "news", st.Name)
+	_, ok = s.ByName("none")
+	require.False(t, ok)
+	_, ok = s.Controller("shop")
+	require.True(t, ok)
+	require.Equal(t, []string{"news", "old"}, []string{s.Streams()[0].Name, s.Streams()[1].Name})
+	require.Equal(t, "a", s.Controllers()[0].ID)
+}
+
+func TestSetRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		edit func(*Stream)
+		want string
+	}{
+		"no name":            {func(s *Stream) { s.Name = "" }, "name is empty"},
+		"name with line end": {func(s *Stream) { s.Name = "a\r\nb" }, "header field"},
+		"number 0":           {func(s *Stream) { s.Number = 0 }, "permanent"},
+		"controller":         {func(s *Stream) { s.Controller = "x" }, "not configured"},
+		"kind":               {func(s *Stream) { s.Kind = "bulk" }, "none of marketing"},
+		"mode":               {func(s *Stream) { s.Mode = "" }, "none of observe"},
+		"no purpose":         {func(s *Stream) { s.Purpose = "" }, "needs purpose"},
+		"list id":            {func(s *Stream) { s.ListID = "news" }, "RFC 2919"},
+		"list id injected":   {func(s *Stream) { s.ListID = "a.b>\r\nX: y" }, "RFC 2919"},
+		"list id too long":   {func(s *Stream) { s.ListID = strings.Repeat("a.", 128) + "a" }, "RFC 2919"},
+		"transactional list": {func(s *Stream) { s.Kind = Transactional }, "UNS-10"},
+		"feedback id":        {func(s *Stream) { s.FeedbackID = "a:b:c" }, "feedback_id"},
+		"feedback injected":  {func(s *Stream) { s.FeedbackID = "a:b:c\r\nX:sender" }, "feedback_id"},
+		"domain":             {func(s *Stream) { s.FromDomains = []string{"Example.org"} }, "from_domains"},
+		"sign":               {func(s *Stream) { s.Sign = "yes" }, "sign"},
+		"mixed":              {func(s *Stream) { s.Mixed = "yes" }, "mixed"},
+		"bounce":             {func(s *Stream) { s.Bounce = "yes" }, "bounce"},
+		"unsubscribe":        {func(s *Stream) { s.Unsubscribe = "yes" }, "unsubscribe"},
+		"signed":             {func(s *Stream) { s.Signed = "yes" }, "signed"},
+		"store_down":         {func(s *Stream) { s.StoreDown = "yes" }, "store_down"},
+		"advisory":           {func(s *Stream) { s.Advisory = "yes" }, "advisory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := good()
+			c.edit(&st)
+			_, err := NewSet(shop, []Stream{st})
+			require.ErrorContains(t, err, c.want)
+		})
+	}
+}
+
+func TestSetTellsAllFaults(t *testing.T) {
+	twin, other := good(), good()
+	other.Name, other.Number = "other", 2
+	_, err := NewSet(append(shop, shop...), []Stream{good(), twin, other})
+	for _, want := range []string{"id is empty or given twice", "name is empty or given twice", "number 1", "used by another stream"} {
+		require.ErrorContains(t, err, want)
+	}
+}
