@@ -32,7 +32,7 @@ func (v *Verdict) decide(in *queue.Incoming, m *mime.Message, mb Mailbox) {
 			v.set(res, classifier.KindAutoReply, string(v.Report.Kind))
 			return
 		}
-		v.Why = "asks in an automatic envelope"
+		v.Why, v.Report = "asks in an automatic envelope", report.Report{}
 	}
 	if v.Token != "" && !more(*res) {
 		res.Kind, v.Kind, v.Why = classifier.KindRequest, classifier.KindRequest, "unsubscribe address"

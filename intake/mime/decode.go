@@ -25,9 +25,21 @@ func (p *Part) Decode() []byte {
 	return p.Body
 }
 
-// decodeBase64 skips whatever is no base64 and takes missing padding.
+// decodeBase64 skips whatever is no base64, takes missing padding, and goes on
+// after padding, where two encodings were glued together.
 func decodeBase64(b []byte) []byte {
+	out := make([]byte, 0, len(b)*3/4)
 	clean := make([]byte, 0, len(b))
+	flush := func() {
+		if len(clean)%4 == 1 {
+			clean = clean[:len(clean)-1]
+		}
+		n := base64.RawStdEncoding.DecodedLen(len(clean))
+		out = append(out, make([]byte, n)...)
+		got, _ := base64.RawStdEncoding.Decode(out[len(out)-n:], clean)
+		out = out[:len(out)-n+got]
+		clean = clean[:0]
+	}
 	for _, c := range b {
 		switch {
 		case c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '+', c == '/':
@@ -36,18 +48,12 @@ func decodeBase64(b []byte) []byte {
 			clean = append(clean, '+')
 		case c == '_':
 			clean = append(clean, '/')
-		case c == '=': // padding inside: two encodings glued together
-			for len(clean)%4 != 0 {
-				clean = append(clean, 'A')
-			}
+		case c == '=' && len(clean) > 0:
+			flush()
 		}
 	}
-	if len(clean)%4 == 1 {
-		clean = clean[:len(clean)-1]
-	}
-	out := make([]byte, base64.RawStdEncoding.DecodedLen(len(clean)))
-	n, _ := base64.RawStdEncoding.Decode(out, clean)
-	return bytes.TrimRight(out[:n], "\x00")
+	flush()
+	return out
 }
 
 // decodeQP follows RFC 2045 section 6.7 and leaves faulty escapes as they are.

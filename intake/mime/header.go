@@ -33,17 +33,18 @@ var wordDecoder = mime.WordDecoder{CharsetReader: func(name string, in io.Reader
 
 // splitHeader cuts raw into header and body. It accepts LF alone, an mbox
 // "From " line, and lines without a colon, which it skips; a header that
-// never ends is all header. broken tells of such lines.
-func splitHeader(raw []byte, limit int) (h Header, body []byte, broken bool) {
+// never ends is all header. broken tells of such lines, over of a header
+// beyond the limit.
+func splitHeader(raw []byte, limit int) (h Header, body []byte, broken, over bool) {
 	rest := raw
 	first := true
 	for len(rest) > 0 {
 		line, next := cutLine(rest)
 		if len(line) == 0 {
-			return h, next, broken
+			return h, next, broken, false
 		}
 		if len(raw)-len(next) > limit {
-			return h, rest, true
+			return h, rest, true, true
 		}
 		switch {
 		case (line[0] == ' ' || line[0] == '\t') && len(h) > 0:
@@ -67,7 +68,7 @@ func splitHeader(raw []byte, limit int) (h Header, body []byte, broken bool) {
 				// Some programs forget the empty line: where a text begins,
 				// the header has ended.
 				if len(h) > 0 && !looksLikeHeader(next) {
-					return h, rest, true
+					return h, rest, true, false
 				}
 				broken = true
 				break
@@ -77,7 +78,7 @@ func splitHeader(raw []byte, limit int) (h Header, body []byte, broken bool) {
 		first = false
 		rest = next
 	}
-	return h, nil, broken
+	return h, nil, broken, false
 }
 
 // looksLikeHeader tells whether the next line is a field or the end of one.

@@ -83,11 +83,11 @@ func (r *reader) over(word string) {
 
 func (r *reader) part(raw []byte, fallback string, depth int) *Part {
 	r.parts++
-	h, body, broken := splitHeader(raw, r.m.limits.Header)
+	h, body, broken, over := splitHeader(raw, r.m.limits.Header)
 	if broken {
 		r.defect("header")
 	}
-	if len(raw)-len(body) > r.m.limits.Header {
+	if over {
 		r.over("header over its limit")
 	}
 	p := &Part{Header: h, Body: body}
@@ -260,6 +260,6 @@ func firstWord(s string) string {
 
 // Headers reads the header alone.
 func Headers(raw []byte) Header {
-	h, _, _ := splitHeader(raw, 256<<10)
+	h, _, _, _ := splitHeader(raw, 256<<10)
 	return h
 }

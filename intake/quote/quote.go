@@ -36,6 +36,7 @@ func Parse(text string) Split {
 	markQuotes(lines, kinds)
 	markHistory(lines, kinds)
 	markSignature(lines, kinds)
+	markRules(lines, kinds)
 	var s Split
 	s.Own = pick(lines, kinds, own)
 	if s.Own == "" && !any(kinds, forwarded) {
@@ -112,7 +113,7 @@ func Unquote(text string) string {
 // lines that introduce them.
 func markQuotes(lines []string, kinds []kind) {
 	for i, l := range lines {
-		if n, _ := depth(l); n > 0 {
+		if n, rest := depth(l); n > 0 && !wrappedAddress(lines, i, rest) {
 			kinds[i] = quoted
 		}
 	}
@@ -137,6 +138,12 @@ func markQuotes(lines []string, kinds []kind) {
 	}
 }
 
+// wrappedAddress tells of a ">" that closes the address of the line above, as
+// in "… <ada@example.net" / ">:".
+func wrappedAddress(lines []string, i int, rest string) bool {
+	return i > 0 && len(rest) < 60 && strings.HasSuffix(strings.TrimSpace(rest), ":") && strings.LastIndexByte(lines[i-1], '<') > strings.LastIndexByte(lines[i-1], '>')
+}
+
 // markHistory finds the first line from which everything below is an earlier
 // or a forwarded mail that bears no quote marks.
 func markHistory(lines []string, kinds []kind) {
@@ -144,7 +151,7 @@ func markHistory(lines []string, kinds []kind) {
 	for i := range lines {
 		if kinds[i] == quoted {
 			if n, rest := depth(lines[i]); n > 0 && isForwardMark(rest) {
-				markForward(lines, kinds, i)
+				fill(kinds, i, forwarded)
 				return
 			}
 			continue
@@ -155,15 +162,14 @@ func markHistory(lines []string, kinds []kind) {
 		}
 		switch {
 		case isForwardMark(t):
-			markForward(lines, kinds, i)
+			fill(kinds, i, forwarded)
 			return
 		case isOriginalMark(t), seen && headerBlock(lines, i):
 			fill(kinds, i, quoted)
 			return
 		}
-		if end, ok := historyBelow(lines, kinds, i); seen && ok {
+		if seen && historyBelow(lines, kinds, i) {
 			fill(kinds, i, quoted)
-			_ = end
 			return
 		}
 		if !isRule(t) {
@@ -174,20 +180,36 @@ func markHistory(lines []string, kinds []kind) {
 
 // historyBelow tells whether an introduction with date or address begins at
 // line i and plain, unmarked text follows to the end.
-func historyBelow(lines []string, kinds []kind, i int) (end int, ok bool) {
-	for end = i; end < len(lines) && end < i+4; end++ {
-		if kinds[end] == quoted || strings.TrimSpace(lines[end]) == "" && end > i {
-			return 0, false
+func historyBelow(lines []string, kinds []kind, i int) bool {
+	for end := i; end < len(lines) && end < i+4; end++ {
+		if kinds[end] == quoted || strings.TrimSpace(lines[end]) == "" {
+			return false
 		}
 		if from, found := introduction(lines, end, false); found && from == i {
-			return end, true
+			return true
 		}
 	}
-	return 0, false
+	return false
 }
 
-func markForward(lines []string, kinds []kind, at int) {
-	fill(kinds, at, forwarded)
+// markRules takes lines of dashes that close a block of new words out of it.
+func markRules(lines []string, kinds []kind) {
+	last := true
+	for i := len(lines) - 1; i >= 0; i-- {
+		t := strings.TrimSpace(lines[i])
+		switch {
+		case kinds[i] != own:
+			last = true
+		case t == "":
+		case last && isRule(t):
+			kinds[i] = kinds[min(i+1, len(lines)-1)]
+			if kinds[i] == own {
+				kinds[i] = signature
+			}
+		default:
+			last = false
+		}
+	}
 }
 
 func fill(kinds []kind, from int, k kind) {

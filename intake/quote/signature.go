@@ -13,7 +13,7 @@ var device = regexp.MustCompile(`^[\s*_>(\[-]*(?:` + strings.Join([]string{
 	`enviado (?:desde|do|a partir|de|con|via|pelo|por) `, `obtener outlook`, `inviato (?:da|dal|dall['’]|con|tramite) ?\S`, `ottieni outlook`, `scarica outlook`,
 	`verzonden (?:vanaf|met|via|vanuit) `, `verstuurd (?:vanaf|met|via) `, `wysłan[eoay] z `, `wysłano z `, `wysłano za `,
 	`skickat? (?:från|med) `, `sendt fra `, `sendt med `, `lähetetty .{0,40}(?:lta|ltä|stani|stäni|phone|sta|stä)`, `odesláno z `, `odoslané z `, `poslané z `, `poslano (?:s|sa|iz|z) `,
-	`elküldve .{1,40}(?:ról|ről|ból|ből)`, `trimis (?:de pe|din|de la) `, `изпратено от `, `отправлено (?:с|из) `, `надіслано з `, `στάλθηκε από `, `saadetud minu `, `nosūtīts no `, `išsiųsta iš `, `.{1,40} (?:telefonumdan|iphone['’]umdan|cihazımdan) gönderildi`, `mibgħut mi`,
+	`elküldve .{1,40}(?:ról|ről|ból|ből)`, `trimis (?:de pe|din|de la) `, `изпратено от `, `отправлено (?:с|из) `, `надіслано з `, `στάλθηκε από `, `saadetud minu `, `nosūtīts no `, `išsiųsta iš `, `.{0,40}(?:telefonumdan|iphone['’]umdan|cihazımdan) gönderildi`, `mibgħut mi`,
 }, "|") + `)`)
 
 // A paragraph at the end that speaks both of a wrong recipient and of secrecy
@@ -45,6 +45,7 @@ func markSignature(lines []string, kinds []kind) {
 		return
 	}
 	markDevice(lines, kinds)
+	markList(lines, kinds)
 	markNotice(lines, kinds)
 }
 
@@ -100,7 +101,7 @@ func endsBlock(lines []string, kinds []kind, i int) bool {
 		}
 	}
 	t := strings.TrimSpace(lines[i])
-	if strings.HasSuffix(t, ",") || strings.Count(t, ".") > 2 {
+	if strings.HasSuffix(t, ",") || strings.Count(t, ".") > 2 || strings.HasSuffix(t, ".") && strings.Contains(t, ",") {
 		return false
 	}
 	n := 0
@@ -110,6 +111,23 @@ func endsBlock(lines []string, kinds []kind, i int) bool {
 		}
 	}
 	return n <= 2
+}
+
+// markList marks the footer a mailing list adds: a rule, its name, its page.
+func markList(lines []string, kinds []kind) {
+	for i := max(0, len(lines)-8); i < len(lines); i++ {
+		if kinds[i] != own || len(lines[i]) < 2 || strings.Trim(lines[i], "_- ") != "" {
+			continue
+		}
+		if below := strings.ToLower(strings.Join(lines[i+1:], " ")); strings.Contains(below, "mailing list") {
+			for k := i; k < len(lines); k++ {
+				if kinds[k] == own {
+					kinds[k] = signature
+				}
+			}
+			return
+		}
+	}
 }
 
 // markNotice marks confidentiality notices among the last paragraphs.

@@ -45,7 +45,7 @@ var bareIntro = regexp.MustCompile(`(?i)^[^.!?]{0,120}(?:\d{4}[/.-]\d{1,2}[/.-]\
 // where they begin. With marks the quoted text below is marked, so a verb
 // alone does; else date or address are needed too.
 func introduction(lines []string, j int, marks bool) (from int, ok bool) {
-	joined := ""
+	joined, best := "", -1
 	for k := j; k >= 0 && k > j-4; k-- {
 		t := strings.Trim(strings.TrimSpace(lines[k]), "*_")
 		if t == "" {
@@ -56,53 +56,66 @@ func introduction(lines []string, j int, marks bool) (from int, ok bool) {
 			break
 		}
 		low := strings.ToLower(joined)
-		ends := strings.HasSuffix(low, ":") || strings.HasSuffix(low, "：") || strings.HasSuffix(low, ":*")
-		has := wrote.MatchString(low)
-		date := dated.MatchString(low)
-		switch {
-		case has && ends && date && beginsIntro(low):
-			return k, true
-		case has && ends && marks && k == j && len(joined) < 120:
-			if !more(lines, k) {
-				return k, true
+		if bare := bareIntro.MatchString(joined) && (marks || addressedIntro.MatchString(joined)); bare && best < 0 && (k == j || !marks) {
+			if !marks && !openers.MatchString(low) {
+				continue
 			}
-		case marks && k == j && bareIntro.MatchString(joined):
 			return k, true
 		}
+		if !wrote.MatchString(low) || !endsIntro(low) {
+			continue
+		}
+		switch dated := dated.MatchString(low); {
+		case dated && openers.MatchString(low):
+			if goesOn(lines, k) {
+				continue
+			}
+			return k, true
+		case best >= 0:
+		case dated && !strings.Contains(low, "http") && len(low) < 250 && strings.HasSuffix(low, ":"):
+			best = k
+		case marks && k == j && len(joined) < 120 && strings.HasSuffix(low, ":"):
+			best = k
+		}
 	}
-	// Not found word by word from above: take the longest that held.
-	return verbAlone(lines, j, marks)
+	return best, best >= 0
 }
 
-// more tells whether the line above k may be the first half of the same
-// introduction.
-func more(lines []string, k int) bool {
+// addressedIntro is an introduction without a verb over unmarked text: a date
+// with a time of day, an address in angle brackets, and a colon.
+var addressedIntro = regexp.MustCompile(`^[>\s*]*[^<>]{6,140}\d{1,2}[:.]\d{2}[^<>]{0,120}<[^<>\s]+@[^<>\s]+>\s*:\s*$|^[>\s*]*[^<>]{6,140}\d{4}[^<>]{0,80}<[^<>\s]+@[^<>\s]+>\s*:\s*$`)
+
+// endsIntro tells whether a line ends as introductions do: with a colon, or,
+// where date and address are there too, with the verb.
+func endsIntro(low string) bool {
+	if strings.HasSuffix(low, ":") || strings.HasSuffix(low, "：") {
+		return true
+	}
+	low = strings.TrimRight(low, "- ")
+	at := wrote.FindAllStringIndex(low, -1)
+	return len(at) > 0 && at[len(at)-1][1] == len(low) && strings.Contains(low, "@") && timeOfDay.MatchString(low)
+}
+
+var timeOfDay = regexp.MustCompile(`\d{1,2}[:.h]\d{2}`)
+
+// goesOn tells whether the line above k is an earlier part of the same
+// introduction ("On 24 Nov 2026," / "at 10:18,").
+func goesOn(lines []string, k int) bool {
 	if k == 0 {
 		return false
 	}
 	low := strings.ToLower(strings.TrimSpace(lines[k-1]))
-	return low != "" && dated.MatchString(low) && beginsIntro(low)
+	return low != "" && strings.HasSuffix(low, ",") && dated.MatchString(low) && openers.MatchString(low)
 }
 
-// verbAlone accepts a dated line with a verb that begins in an unknown way.
-func verbAlone(lines []string, j int, marks bool) (int, bool) {
-	low := strings.ToLower(strings.TrimSpace(lines[j]))
-	ends := strings.HasSuffix(low, ":") || strings.HasSuffix(low, "：")
-	if ends && wrote.MatchString(low) && dated.MatchString(low) && len(low) < 250 && !strings.Contains(low, "http") {
-		return j, true
-	}
-	return 0, false
-}
-
-// openers are how an introduction begins, per language, lower case.
-var openers = regexp.MustCompile(`^(?:[>\s*_-]*)(?:on|am|at|le|el|il|in data|op|em|no dia|w dniu|dnia|dne|dňa|den|d\.|on|ons|tirs|tor|fre|lør|søn|man|pe|pa|ma|ti|ke|to|la|su|в|на|у|στις|την|pe data de|în|ziua|în data de|kuupäeval|kell|gada|dana|dne|fil-|fi|ar|tarihinde|\d{1,4}[./-]|\d{1,2}\.? |[\p{L}]{2,12}[,.]? \d|[\p{L}]{2,12}\.?,? |"|<|„|«|'|\[)`)
-
-func beginsIntro(low string) bool { return openers.MatchString(low) }
+// openers are how an introduction with a date begins, per language, lower
+// case: a preposition, a weekday or a number.
+var openers = regexp.MustCompile(`^[>\s*_-]*(?:(?:on|am|at|le|el|il|il giorno|in data|op|em|no dia|a|w dniu|dnia|dne|dňa|den|d\.|ons|tirs|tor|fre|lør|søn|man|pe|pa|ma|ti|ke|to|la|su|в|на|у|στις|την|ziua|în data de|în|kuupäeval|gada|dana|fil-|ar|data)[\s,.]+\S|(?:mon|tue|wed|thu|fri|sat|sun|mo|di|mi|do|fr|sa|so|lun|mar|mer|jeu|ven|sam|dim|mié|jue|vie|sáb|dom|gio|sab|wo|za|zo|vr|pn|wt|śr|czw|pt|sob|ndz|пн|вт|ср|чт|пт|сб|вс|нд|пет|съб|нед)[a-zа-яäöüßéáíóúąęłńśźż]*\.?,?\s+\S|\d{1,4}[\s./:-])`)
 
 // labels of the header block that programs put above an earlier mail.
 var (
 	fromLabel  = labels("from|von|absender|de|expéditeur|da|mittente|van|afzender|od|nadawca|från|avsändare|fra|avsender|afsender|lähettäjä|feladó|de la|от|від|από|saatja|no|nuo|siuntėjas|sūtītājs|šalje|pošiljatelj|odesílatel|odosielateľ|remitente|remetente|expeditor|gönderen|kimden|minn|mingħand|ó|sender|发件人|差出人")
-	otherLabel = labels("sent|date|to|subject|cc|reply-to|gesendet|datum|an|betreff|kopie|envoyé|à|objet|enviado|enviado el|fecha|para|asunto|data|inviato|a|oggetto|verzonden|aan|onderwerp|wysłano|wysłane|do|temat|skickat|till|ämne|sendt|dato|til|emne|lähetetty|päivämäärä|vastaanottaja|aihe|elküldve|dátum|címzett|tárgy|trimis|către|subiect|изпратено|до|относно|дата|тема|кому|отправлено|надіслано|στάλθηκε|ημερομηνία|προς|θέμα|saadetud|kuupäev|adressaat|teema|nosūtīts|datums|kam|temats|tēma|išsiųsta|tema|poslano|datum slanja|primatelj|za|prima|predmet|zadeva|odesláno|komu|předmět|odoslané|poslané|kime|tarih|konu|gönderilme|mibgħut|lil|suġġett|seolta|chuig|go|ábhar|dáta|copie|kopi|kopia|копие|κοιν|αποστολή|发送时间|收件人|主题|件名|宛先|日時|send|subj")
+	otherLabel = labels("message du|envoyé le|sent|date|to|subject|cc|reply-to|gesendet|datum|an|betreff|kopie|envoyé|à|objet|enviado|enviado el|fecha|para|asunto|data|inviato|a|oggetto|verzonden|aan|onderwerp|wysłano|wysłane|do|temat|skickat|till|ämne|sendt|dato|til|emne|lähetetty|päivämäärä|vastaanottaja|aihe|elküldve|dátum|címzett|tárgy|trimis|către|subiect|изпратено|до|относно|дата|тема|кому|отправлено|надіслано|στάλθηκε|ημερομηνία|προς|θέμα|saadetud|kuupäev|adressaat|teema|nosūtīts|datums|kam|temats|tēma|išsiųsta|tema|poslano|datum slanja|primatelj|za|prima|predmet|zadeva|odesláno|komu|předmět|odoslané|poslané|kime|tarih|konu|gönderilme|mibgħut|lil|suġġett|seolta|chuig|go|ábhar|dáta|copie|kopi|kopia|копие|κοιν|αποστολή|发送时间|收件人|主题|件名|宛先|日時|send|subj")
 )
 
 func labels(words string) *regexp.Regexp {
@@ -150,11 +163,11 @@ var (
 		`ursprüngliche nachricht`, `originalnachricht`, `original-nachricht`, `ursprüngliche mail`,
 		`message d['’]origine`, `message original`, `message initial`, `mail original`,
 		`mensaje original`, `messaggio originale`, `mensagem original`, `oorspronkelijk bericht`, `oorspronkelijke bericht`, `origineel bericht`,
-		`wiadomość oryginalna`, `oryginalna wiadomość`, `treść oryginalnej wiadomości`, `originalmeddelande`, `ursprungligt meddelande`, `oprindelig meddelelse`, `original besked`, `opprinnelig melding`, `original melding`,
+		`wiadomość oryginalna`, `oryginalna wiadomość`, `treść oryginalnej wiadomości`, `originalmeddelande`, `ursprungligt meddelande`, `oprindelig meddelelse`, `original besked`, `opprinnelig melding`, `opprinnelig beskjed`, `original melding`,
 		`alkuperäinen viesti`, `eredeti üzenet`, `původní zpráva`, `původní e-mail`, `pôvodná správa`, `mesaj original`, `mesajul original`,
 		`оригинално съобщение`, `исходное сообщение`, `оригінальне повідомлення`, `вихідне повідомлення`, `αρχικό μήνυμα`,
 		`algne kiri`, `algne sõnum`, `sākotnējais ziņojums`, `oriģinālais ziņojums`, `pradinis laiškas`, `originalus laiškas`, `izvorna poruka`, `originalna poruka`, `izvirno sporočilo`,
-		`orijinal mesaj`, `özgün ileti`, `messaġġ oriġinali`, `teachtaireacht bhunaidh`, `原始邮件`, `original besked`,
+		`orijinal mesaj`, `özgün ileti`, `messaġġ oriġinali`, `teachtaireacht bhunaidh`, `原始邮件`, `original besked`, `oprindelig besked`,
 	}, "|") + `)`)
 	forwardWords = regexp.MustCompile(`^[>\s]*(?:[-_=*]{2,}[\s*]*(?:` + forwards + `)|(?:` + forwardOpeners + `)\s*:?\s*$)`)
 )

@@ -57,13 +57,15 @@ func auto(m *mime.Message, text string) (Report, bool) {
 	subj := autoSubject.MatchString(stripRe(subject))
 	body := autoText.MatchString(strings.ToLower(head(text, 3000)))
 	answers := m.Header.Has("In-Reply-To") || m.Header.Has("References") || nullPath(m)
+	field := why != "" && why != "generated"
 	switch {
-	case why == "generated" && (subj || body && answers):
-	case why != "" && why != "generated" && (subj || body || answers):
-	case why != "" && why != "generated":
+	case field && (subj || body), why == "generated" && (subj || body && answers):
+	case field:
 		why = "weak: " + why
-	case subj && (body || answers || nullPath(m)):
-		why = "subject"
+	case subj && body:
+		why = "subject and text"
+	case subj && answers:
+		why = "weak: subject"
 	default:
 		return Report{}, false
 	}
@@ -72,8 +74,8 @@ func auto(m *mime.Message, text string) (Report, bool) {
 	return r, true
 }
 
-// Weak tells whether only a field says automatic, with nothing in subject,
-// text or thread to agree: then any right asked for in the text wins.
+// Weak tells whether a single sign says automatic, field or subject, and the
+// text does not agree: then anything asked for in the text wins.
 func (r Report) Weak() bool { return strings.HasPrefix(r.Why, "weak: ") }
 
 func stripRe(s string) string {

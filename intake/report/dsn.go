@@ -24,8 +24,30 @@ func delivery(m *mime.Message, text string) (Report, bool) {
 	r := Report{Why: "delivery-status"}
 	r.fill(m)
 	r.status(fields(p.Decoded(256 << 10)))
+	if !named(r.Recipients) { // the fields hide whom: the words may tell
+		hidden := r.Recipients
+		r.Recipients = nil
+		r.guess(m.Header.Get("X-Failed-Recipients"), text)
+		for i := range r.Recipients {
+			if len(hidden) == 1 {
+				r.Recipients[i].Action = hidden[0].Action
+			}
+		}
+		if len(r.Recipients) == 0 {
+			r.Recipients = hidden
+		}
+	}
 	r.settle(text)
 	return r, true
+}
+
+func named(list []Recipient) bool {
+	for _, r := range list {
+		if r.Address != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // status takes over what delivery-status groups say.

@@ -173,7 +173,7 @@ func daemonName(m *mime.Message) bool {
 		local = local[:i]
 	}
 	switch strings.Trim(local, `"<> `) {
-	case "mailer-daemon", "postmaster", "mail-daemon", "mailerdaemon", "maildelivery", "mail-delivery", "bounce", "bounces", "microsoftexchange329e71ec88ae4615bbc36ab6ce41109e":
+	case "mailer-daemon", "postmaster", "post_master", "post-master", "mailsystem", "mail-system", "mail_system", "mail-daemon", "mailerdaemon", "maildelivery", "mail-delivery", "bounce", "bounces", "microsoftexchange329e71ec88ae4615bbc36ab6ce41109e":
 		return true
 	}
 	return strings.HasPrefix(local, "mailer-daemon") || strings.HasPrefix(local, "postmaster+") || containsAny(from, "mailer-daemon", "mail delivery s")
