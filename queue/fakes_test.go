@@ -38,6 +38,7 @@ type world struct {
 	notices  []Notice
 	failBind bool
 	failSend bool
+	sendErr  error
 }
 
 // clockHand is a clock that tests turn.
@@ -66,6 +67,9 @@ func (w *world) Submit(_ context.Context, m Outgoing) (string, error) {
 	defer w.mu.Unlock()
 	if w.failSend {
 		return "", errDown
+	}
+	if w.sendErr != nil {
+		return "", w.sendErr
 	}
 	w.sent[m.Ref] = m
 	return "spool-" + m.Ref, nil
@@ -127,7 +131,9 @@ func newWorldOn(t *testing.T, rdb redis.UniversalClient) *world {
 	set := testStreams(t)
 	q, err := New(rdb, Deps{Optout: w, Sender: w, Trail: w, Streams: func() *stream.Set { return set }, Notify: w.notify, Tokens: w.token},
 		Options{VaultKey: bytes.Repeat([]byte{9}, 32), Keyring: testKeyring(t), Now: w.clock.Now,
-			AckStream: map[string]string{"shop": "service", "club": "club-service"}, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Tick: 10 * time.Millisecond, Backoff: time.Millisecond})
+			AckStream: map[string]string{"shop": "service", "club": "club-service"},
+			ReplyPath: map[string]string{"shop": "case@bounce.shop.example.org"}, LinkBase: map[string]string{"shop": "https://mail.shop.example.org/case/"},
+			Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Tick: 10 * time.Millisecond, Backoff: time.Millisecond})
 	require.NoError(t, err)
 	w.q = q
 	return w

@@ -64,6 +64,7 @@ func (q *Queue) Challenge(ctx context.Context, number string, to address.Address
 	}
 	_, err = q.enqueue(ctx, no, l, func(_ *Case, ch *changing) error {
 		ch.extra["challenge"], ch.extra["challenge-until"], ch.extra["challenge-at"] = hash, millis(until), millis(q.o.Now())
+		ch.extra["challenge-answer"] = ""
 		ch.remind = append(ch.remind, [2]string{no + " " + RemindProof, millis(until)})
 		return nil
 	})
