@@ -16,6 +16,10 @@ type limits struct {
 	mu       sync.Mutex
 	conns    int
 	perIP    map[netip.Prefix]int
+	strange  int                  // connections of clients without rights
+	strangeP map[netip.Prefix]int // the same by peer
+	messages int                  // per minute, where a grant has no own
+	rcpts    int
 	paces    map[string]*pace // by client network or account: bounded by the config
 	failures map[netip.Prefix]*rate.Limiter
 }
@@ -24,7 +28,8 @@ type limits struct {
 type pace struct{ messages, recipients *rate.Limiter }
 
 func newLimits(o *ServerOptions) *limits {
-	return &limits{opts: o, perIP: map[netip.Prefix]int{}, paces: map[string]*pace{}, failures: map[netip.Prefix]*rate.Limiter{}}
+	return &limits{opts: o, perIP: map[netip.Prefix]int{}, strangeP: map[netip.Prefix]int{}, paces: map[string]*pace{},
+		failures: map[netip.Prefix]*rate.Limiter{}, messages: o.MessagesPerMinute, rcpts: o.RecipientsPerMinute}
 }
 
 // source is what counts as one peer: an IPv4 address or 64 bits of IPv6. A
@@ -84,6 +89,37 @@ func (l *limits) leaveFrom(p netip.Prefix) {
 	}
 }
 
+// enterStranger counts a connection of a client without rights. Such clients
+// may hold half of all connections, and a tenth of MaxConnsPerIP each, so that
+// those with rights always find room.
+func (l *limits) enterStranger(p netip.Prefix) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.strange >= max(l.opts.MaxConns/2, 1) || l.strangeP[p] >= max(l.opts.MaxConnsPerIP/10, 5) {
+		return false
+	}
+	l.strange++
+	l.strangeP[p]++
+	return true
+}
+
+func (l *limits) leaveStranger(p netip.Prefix) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.strange--
+	if l.strangeP[p]--; l.strangeP[p] <= 0 {
+		delete(l.strangeP, p)
+	}
+}
+
+// anew takes new rates; clients begin with a full minute's worth.
+func (l *limits) anew(messages, recipients int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.messages, l.rcpts = messages, recipients
+	clear(l.paces)
+}
+
 // message asks whether g's client may begin a message now; if not, when.
 func (l *limits) message(g *Grant) (wait time.Duration, ok bool) {
 	return l.take(l.paceOf(g).messages)
@@ -114,8 +150,8 @@ func (l *limits) paceOf(g *Grant) *pace {
 	p := l.paces[g.Client]
 	if p == nil {
 		p = &pace{
-			perMinute(g.MessagesPerMinute, l.opts.MessagesPerMinute),
-			perMinute(g.RecipientsPerMinute, l.opts.RecipientsPerMinute),
+			perMinute(g.MessagesPerMinute, l.messages),
+			perMinute(g.RecipientsPerMinute, l.rcpts),
 		}
 		l.paces[g.Client] = p
 	}

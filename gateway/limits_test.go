@@ -33,6 +33,69 @@ func TestConnectionLimits(t *testing.T) {
 	dial(t, s).script("S: 421 4.4.5 BUSY too many connections, try later\nS!")
 }
 
+func TestStrangersLeaveRoom(t *testing.T) {
+	opts, trusted := submission(t)
+	opts.MaxConns = 4
+	s := serve(t, &fakeJudge{}, opts)
+	a, b := dial(t, s), dial(t, s)
+	a.script(greeting + "C: EHLO x.example\nS: 250-*")
+	b.script(greeting)
+	dial(t, s).script("S: 421 4.4.5 BUSY too many connections, try later; ID\nS!")
+	a = a.startTLS(trusted)
+	a.script("C: EHLO x.example\nS: 250-*\nC: AUTH PLAIN " + plain("shop", "open sesame") + "\nS: 235 2.7.0 OK")
+	dial(t, s).script(greeting)
+	a.script("C: QUIT\nS: 221 2.0.0 Bye")
+	require.NoError(t, b.conn.Close())
+	require.Eventually(t, func() bool {
+		s.limits.mu.Lock()
+		defer s.limits.mu.Unlock()
+		return s.limits.strange == 1 && len(s.limits.strangeP) == 1
+	}, 5*time.Second, time.Millisecond)
+}
+
+func TestReload(t *testing.T) {
+	j := &fakeJudge{}
+	l := open("smtp")
+	l.Clients[0].Grant.MessagesPerMinute = 1
+	opts := ServerOptions{Hostname: "relay.example.org", Listeners: []Listener{l}}
+	s := serve(t, j, opts)
+	mail := "C: EHLO x.example\nS: 250-*\nC: MAIL FROM:<a@example.org>\nS: "
+	old := dial(t, s)
+	old.script(greeting + mail + "250 2.1.0 OK\nC: RSET\nS: 250 2.0.0 OK")
+	next := open("smtp")
+	next.Clients = nil
+	opts.Listeners = []Listener{next}
+	require.NoError(t, s.Reload(opts))
+	dial(t, s).script(greeting + mail + "550 5.7.1 RELAY-DENIED this client may not relay; ID")
+	old.script("C: MAIL FROM:<a@example.org>\nS: 250 2.1.0 OK")
+
+	for name, change := range map[string]func(*ServerOptions){
+		"needs a restart": func(o *ServerOptions) { o.Listeners = []Listener{{Name: "in", Address: "127.0.0.1:1"}} },
+		"another number":  func(o *ServerOptions) { o.Listeners = nil },
+		"not an argon2id": func(o *ServerOptions) { o.Accounts = []Account{{Name: "a", Hash: "x"}} },
+		"neither smtp":    func(o *ServerOptions) { o.Listeners[0].Protocol = "uucp" },
+	} {
+		bad := ServerOptions{Hostname: "relay.example.org", Listeners: []Listener{open("smtp")}}
+		change(&bad)
+		require.ErrorContains(t, s.Reload(bad), name)
+	}
+	dial(t, s).script(greeting + mail + "550 5.7.1 RELAY-DENIED this client may not relay; ID")
+}
+
+func TestPolicyURL(t *testing.T) {
+	j := &fakeJudge{rcpt: func(context.Context, *Envelope, EnvelopeRecipient) error { return &Denial{Reason: Suppressed} }}
+	s := serve(t, j, ServerOptions{Listeners: []Listener{open("smtp")}, PolicyURL: "https://example.org/mail-policy"})
+	dial(t, s).script(greeting + `
+		C: EHLO x.example
+		S: 250-*
+		C: MAIL FROM:<a@example.org>
+		S: 250 2.1.0 OK
+		C: RCPT TO:<ann@example.net>
+		S: 550 5.7.1 SUPPRESSED recipient is not to be mailed; see https://example.org/mail-policy; ID
+		C: FOO
+		S: 500 5.5.2 UNKNOWN command not known; ID`)
+}
+
 func TestRateLimits(t *testing.T) {
 	var now atomic.Int64
 	clock := func() time.Time { return time.Unix(1_000_000+now.Load(), 0) }
@@ -168,7 +231,7 @@ func TestMemoryIsBounded(t *testing.T) {
 func TestBusyLMTPAnswersDATAOnce(t *testing.T) {
 	j := &fakeJudge{}
 	s := serve(t, j, ServerOptions{Listeners: []Listener{open("lmtp")}, MaxMessageBytes: 100_000, Memory: 150_000, MemoryWait: time.Millisecond})
-	taken, err := (&session{srv: s, ctx: context.Background(), conn: newSession(s, &s.opts.Listeners[0], nopConn{}).conn}).reserve(120_000)
+	taken, err := (&session{srv: s, ctx: context.Background(), conn: newSession(s, s.access.Load(), &s.opts.Listeners[0], nopConn{}).conn}).reserve(120_000)
 	require.NoError(t, err)
 	require.NotNil(t, taken)
 	c := dial(t, s)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -19,14 +20,14 @@ import (
 
 // Server takes mail by SMTP and LMTP on all listeners and gives it to a Judge.
 type Server struct {
-	opts      ServerOptions
-	judge     Judge
-	limits    *limits
-	passwords *passwords
-	metrics   *serverMetrics
-	budget    *wire.Budget
-	hard      context.Context // ends when connections are cut
-	cut       context.CancelFunc
+	opts    ServerOptions
+	judge   Judge
+	limits  *limits
+	access  atomic.Pointer[access]
+	metrics *serverMetrics
+	budget  *wire.Budget
+	hard    context.Context // ends when connections are cut
+	cut     context.CancelFunc
 
 	mu       sync.Mutex
 	bound    []*listener
@@ -39,11 +40,14 @@ type Server struct {
 func NewServer(judge Judge, opts ServerOptions) (*Server, error) {
 	opts = opts.withDefaults()
 	s := &Server{opts: opts, judge: judge, sessions: map[*session]struct{}{}, budget: wire.NewBudget(opts.Memory)}
-	var errAccounts, errMetrics error
-	s.passwords, errAccounts = newPasswords(&s.opts)
-	s.metrics, errMetrics = newServerMetrics(opts.Metrics, func() float64 { return float64(s.budget.Used()) })
-	if err := errors.Join(opts.validate(), errAccounts, errMetrics); err != nil {
+	a, err := newAccess(&s.opts)
+	if err = errors.Join(opts.validate(), err); err != nil {
 		return nil, fmt.Errorf("configure mail listeners: %w", err)
+	}
+	s.access.Store(a)
+	s.metrics, err = newServerMetrics(opts.Metrics, func() float64 { return float64(s.budget.Used()) })
+	if err != nil {
+		return nil, fmt.Errorf("register metrics of the mail listeners: %w", err)
 	}
 	s.limits = newLimits(&s.opts)
 	s.hard, s.cut = context.WithCancel(context.Background())
@@ -265,10 +269,12 @@ func (l *listener) admit(raw net.Conn) net.Conn {
 		_ = raw.Close()
 		return nil
 	}
-	if contains(l.on.Proxy, addrOf(raw.RemoteAddr())) {
+	a := l.srv.access.Load()
+	on := a.listeners[l.on.Name]
+	if contains(on.Proxy, addrOf(raw.RemoteAddr())) {
 		raw = proxyproto.NewConn(raw, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.SetReadHeaderTimeout(10*time.Second))
 	}
-	s := newSession(l.srv, l.on, raw)
+	s := newSession(l.srv, a, on, raw)
 	if !l.srv.entered(s) {
 		s.cancel()
 		l.srv.limits.leave()

@@ -8,9 +8,12 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"postern/gateway/wire"
 )
 
 // ClientNet is a network whose hosts may send without AUTH (SMTP-1, design D21).
@@ -97,6 +100,8 @@ type ServerOptions struct {
 	// again. Default 10 min; negative: never.
 	AuthRemember time.Duration
 
+	// PolicyURL is told in refusals, for people who read bounces. Default: none.
+	PolicyURL string
 	// RequireTLS offers REQUIRETLS (RFC 8689). Set it only where delivery
 	// passes it on or bounces (TLS-6).
 	RequireTLS bool
@@ -165,6 +170,9 @@ func (o ServerOptions) validate() error {
 	var errs []error
 	if o.Hostname == "" || !safeHelo(o.Hostname) {
 		errs = append(errs, fmt.Errorf("hostname %q is no host name", o.Hostname))
+	}
+	if len(o.PolicyURL) > 200 || !wire.Printable(o.PolicyURL) || !wire.ASCII(o.PolicyURL) || strings.ContainsAny(o.PolicyURL, " @") {
+		errs = append(errs, errors.New("policy URL is no URL of at most 200 signs"))
 	}
 	if o.MaxRecipients < 100 {
 		errs = append(errs, fmt.Errorf("max recipients %d: at least 100 are needed (RFC 5321 section 4.5.3.1.8)", o.MaxRecipients))

@@ -32,8 +32,10 @@ const (
 // All but Stop and Kill of its conn happens in the connection's goroutine.
 type session struct {
 	srv    *Server
+	access *access
 	on     *Listener
 	id     string
+	tail   string // of refusals: where to read more, and the id
 	log    *slog.Logger
 	ctx    context.Context // ends with the connection
 	cancel context.CancelFunc
@@ -42,6 +44,7 @@ type session struct {
 	remote  netip.Addr // zero on a unix socket
 	from    netip.Prefix
 	counted bool // from is counted in the limits
+	strange bool // counted there among those without rights
 	grant   *Grant
 	account string
 	trusted trust
@@ -74,10 +77,13 @@ var (
 
 var sessionIDs = base32.NewEncoding("abcdefghijkmnpqrstuvwxyz23456789").WithPadding(base32.NoPadding)
 
-func newSession(srv *Server, on *Listener, raw net.Conn) *session {
+func newSession(srv *Server, a *access, on *Listener, raw net.Conn) *session {
 	var b [8]byte
 	_, _ = rand.Read(b[:])
-	s := &session{srv: srv, on: on, id: sessionIDs.EncodeToString(b[:])[:12], started: srv.opts.Now()}
+	s := &session{srv: srv, access: a, on: on, id: sessionIDs.EncodeToString(b[:])[:12], started: srv.opts.Now()}
+	if s.tail = s.id; srv.opts.PolicyURL != "" {
+		s.tail = "see " + srv.opts.PolicyURL + "; " + s.id
+	}
 	s.log = srv.opts.Log.With("session", s.id, "listener", on.Name)
 	s.ctx, s.cancel = context.WithCancel(srv.hard)
 	s.conn = wire.New(raw, s, srv.wireOptions(on))
@@ -98,10 +104,29 @@ func (s *session) Open(c *wire.Conn) bool {
 		return false
 	}
 	s.counted = true
-	s.grant = s.on.grantOf(s.remote)
-	metric.WithLabelValues(s.on.Name, "accepted").Inc()
 	s.srv.metrics.open.WithLabelValues(s.on.Name).Inc()
+	s.grant = s.on.grantOf(s.remote)
+	if s.grant == nil && !s.enterStranger() {
+		metric.WithLabelValues(s.on.Name, "busy").Inc()
+		s.say(serverBusy, "")
+		return false
+	}
+	metric.WithLabelValues(s.on.Name, "accepted").Inc()
 	return true
+}
+
+// enterStranger keeps clients without rights from taking all places.
+func (s *session) enterStranger() bool {
+	s.strange = s.srv.limits.enterStranger(s.from)
+	return s.strange
+}
+
+// noStranger counts the client among those with rights from now on.
+func (s *session) noStranger() {
+	if s.strange {
+		s.strange = false
+		s.srv.limits.leaveStranger(s.from)
+	}
 }
 
 // learnPeer finds the client's address, behind a proxy where one is trusted.
@@ -164,6 +189,7 @@ func (s *session) Panicked(c *wire.Conn, value any) {
 // Closed gives back what the connection held.
 func (s *session) Closed(c *wire.Conn) {
 	s.cancel()
+	s.noStranger()
 	if s.counted {
 		s.srv.limits.leaveFrom(s.from)
 		s.srv.metrics.open.WithLabelValues(s.on.Name).Dec()

@@ -15,7 +15,7 @@ var errAuth = errors.New("not authenticated")
 
 // mayAuth tells whether this listener knows accounts.
 func (s *session) mayAuth() bool {
-	return (s.on.RequireAuth || s.on.Auth) && len(s.srv.passwords.accounts) > 0
+	return (s.on.RequireAuth || s.on.Auth) && len(s.access.passwords.accounts) > 0
 }
 
 // auth checks an AUTH command (RFC 4954 section 4).
@@ -102,7 +102,7 @@ func (s *session) login(name, password string) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.srv.opts.Lookup)
 	defer cancel()
-	account, remembered, err := s.srv.passwords.check(ctx, name, password)
+	account, remembered, err := s.access.passwords.check(ctx, name, password)
 	switch {
 	case err != nil:
 		result.WithLabelValues("unavailable").Inc()
@@ -118,6 +118,7 @@ func (s *session) login(name, password string) (err error) {
 		result.WithLabelValues("ok").Inc()
 	}
 	s.account, s.grant = account.Name, &account.Grant
+	s.noStranger()
 	return nil
 }
 

@@ -86,7 +86,7 @@ func (s *session) judged(raw []byte) error {
 
 // denyAll gives every recipient (LMTP) or the message (SMTP) the same reply.
 func (s *session) denyAll(err error) error {
-	r := replyFor(err, s.id)
+	r := replyFor(err, s.tail)
 	n := 1
 	if s.on.Protocol == "lmtp" {
 		r, n = lmtpReply(r, s.id), len(s.msg.order)
@@ -122,7 +122,7 @@ func (s *session) answerEach(out Outcome) error {
 	for _, i := range s.msg.order {
 		r := queued(out.ID)
 		if verdict := out.Recipients[i]; verdict != nil {
-			r = lmtpReply(replyFor(verdict, s.id), s.id)
+			r = lmtpReply(replyFor(verdict, s.tail), s.id)
 			s.logDenial(verdict, r)
 			worst = max(worst, r.Code)
 		} else {

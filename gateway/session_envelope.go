@@ -267,7 +267,7 @@ func (s *session) Rcpt(string, *smtp.RcptOptions) (err error) {
 // deny makes err the answer to the command in hand. What it returns is for
 // go-smtp's eyes only.
 func (s *session) deny(err error) error {
-	r := replyFor(err, s.id)
+	r := replyFor(err, s.tail)
 	if s.on.Protocol == "lmtp" {
 		r = lmtpReply(r, s.id)
 	}

@@ -81,7 +81,7 @@ func (s *session) xclient(arg string) string {
 	if !ok {
 		return s.refuse(badArgument, "")
 	}
-	account := s.srv.passwords.accounts[a["LOGIN"]]
+	account := s.access.passwords.accounts[a["LOGIN"]]
 	if a["LOGIN"] != "" && account == nil {
 		return s.refuse(relayDenied, "")
 	}
