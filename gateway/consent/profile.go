@@ -233,15 +233,20 @@ func (r *Registry) eventRecord(ctx context.Context, id address.SubjectID, e entr
 		return rec, err
 	}
 	rec.IP, rec.Agent, rec.Ref, rec.Mail, rec.Guardian = own.IP, own.UserAgent, own.Ref, own.Mail, own.Guardian
-	text, err := r.rdb.Get(ctx, termsKey(e.terms)).Result()
+	rec.Terms, err = r.loadTerms(ctx, e.terms)
+	return rec, err
+}
+
+// loadTerms reads shared evidence; where it is gone there is nothing to show.
+func (r *Registry) loadTerms(ctx context.Context, h termsHash) (Terms, error) {
+	text, err := r.rdb.Get(ctx, termsKey(h)).Result()
 	if errors.Is(err, redis.Nil) {
-		return rec, nil // shown without wording: there is nothing to show
+		return Terms{}, nil
 	}
 	if err != nil {
-		return rec, err
+		return Terms{}, err
 	}
-	rec.Terms, err = decodeTerms(text)
-	return rec, err
+	return decodeTerms(text)
 }
 
 func suppressionRecord(controller string, id address.SubjectID, log []suppEntry, e suppEntry) SuppressionRecord {
