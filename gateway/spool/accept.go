@@ -38,11 +38,9 @@ func (s *Store) Accept(ctx context.Context, m *Message, recs ...ledger.Record) e
 	if err != nil {
 		return fmt.Errorf("spool message: %w", err)
 	}
-	s.messages.Add(1)
-	s.bytes.Add(e.size)
+	s.claim(e)
 	if err := b.Commit(pebble.Sync); err != nil {
-		s.messages.Add(-1)
-		s.bytes.Add(-e.size)
+		s.disclaim(e)
 		return fmt.Errorf("commit message %s: %w", m.ID, err)
 	}
 	if s.trail != nil && len(recs) > 0 {
@@ -140,28 +138,47 @@ func dueOf(m *Message) int64 {
 
 func finished(due int64) bool { return due == math.MaxInt64 }
 
-// admit takes a committed message in hand if memory allows; else the due
-// index brings it later.
-func (s *Store) admit(e *entry) {
+// claim counts a message that is about to commit, and takes it in hand if
+// memory allows: from the moment it is in the index, the scheduler must see
+// that it is taken.
+func (s *Store) claim(e *entry) {
+	s.messages.Add(1)
+	s.bytes.Add(e.size)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e.due == heldIndex {
-		s.held.Add(1)
-		e.msg = nil
-		return
-	}
 	mem := e.size + entryCost
-	if s.memory+mem > s.opts.Memory || e.due > s.opts.Now().UnixNano() {
+	if e.due == heldIndex || s.memory+mem > s.opts.Memory || e.due > s.opts.Now().UnixNano() {
 		e.msg = nil
-		s.waitFor(e.due, e.id)
-		s.signal()
 		return
 	}
 	e.mem = mem
 	s.memory += mem
 	s.inHand[e.id] = e
-	s.ready.push(e)
-	s.handOut()
+}
+
+// disclaim takes a claim back whose commit failed.
+func (s *Store) disclaim(e *entry) {
+	s.messages.Add(-1)
+	s.bytes.Add(-e.size)
+	s.mu.Lock()
+	s.drop(e)
+	s.mu.Unlock()
+}
+
+// admit hands a committed message out; what is not in hand waits in the index.
+func (s *Store) admit(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case e.due == heldIndex:
+		s.held.Add(1)
+	case e.msg == nil:
+		s.waitFor(e.due, e.id)
+		s.signal()
+	default:
+		s.ready.push(e)
+		s.handOut()
+	}
 }
 
 // pace waits while the backlog in memory is longer than deliveries can take

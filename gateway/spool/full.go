@@ -32,15 +32,23 @@ func (s *Store) checkRoom(size int64) error {
 	now := time.Now().UnixNano()
 	last := s.full.checked.Load()
 	if now-last > int64(diskEvery) && s.full.checked.CompareAndSwap(last, now) {
-		free, err := s.opts.Free()
-		if err != nil {
-			return fmt.Errorf("%w: free space is unknown: %w", ErrFull, err)
+		if err := s.lookAtDisk(); err != nil {
+			return err
 		}
-		s.full.free.Store(free)
 	}
 	if free := s.full.free.Add(-size); free < s.opts.Reserve {
 		return fmt.Errorf("%w: %d octets are free on disk, %d are kept in reserve", ErrFull, free, s.opts.Reserve)
 	}
+	return nil
+}
+
+// lookAtDisk asks for free space. New does so before the first Accept.
+func (s *Store) lookAtDisk() error {
+	free, err := s.opts.Free()
+	if err != nil {
+		return fmt.Errorf("%w: free space is unknown: %w", ErrFull, err)
+	}
+	s.full.free.Store(free)
 	return nil
 }
 

@@ -173,7 +173,7 @@ func (s *Store) forget(e *entry) {
 		s.cursor = nil
 	}
 	if s.scan0.active {
-		s.scan0.low = []byte{}
+		s.scan0.low, _ = bounds(keyDue)
 		s.scan0.at = 0
 	}
 	s.scanAt = 0

@@ -75,6 +75,11 @@ func New(db *pebble.DB, dir string, trail Trail, opts Options) (*Store, error) {
 		wake: make(chan struct{}, 1), handouts: make(chan struct{}, 1),
 		records: make(chan *change, 1024), stop: make(chan struct{}),
 	}
+	if s.opts.Free != nil {
+		if err := s.lookAtDisk(); err != nil {
+			return nil, fmt.Errorf("open spool: %w", err)
+		}
+	}
 	if err := s.recover(); err != nil {
 		return nil, fmt.Errorf("recover spool: %w", err)
 	}

@@ -110,6 +110,9 @@ func (s *Store) commitResults(changes []*change) (err error) {
 	}
 	if err != nil {
 		for _, c := range changes {
+			for _, e := range c.added {
+				s.disclaim(e)
+			}
 			if c.finish {
 				s.forget(c.e)
 			}
@@ -157,6 +160,7 @@ func (s *Store) stageChange(b *pebble.Batch, c *change) error {
 		e, stageErr := s.stage(b, d, nil)
 		err = errors.Join(err, stageErr)
 		if stageErr == nil {
+			s.claim(e)
 			c.added = append(c.added, e)
 		}
 	}
@@ -210,8 +214,6 @@ func (s *Store) settle(c *change) {
 	}
 	s.mu.Unlock()
 	for _, d := range c.added {
-		s.messages.Add(1)
-		s.bytes.Add(d.size)
 		s.admit(d)
 	}
 }
