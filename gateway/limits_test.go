@@ -67,7 +67,12 @@ func TestReload(t *testing.T) {
 	opts.Listeners = []Listener{next}
 	require.NoError(t, s.Reload(opts))
 	dial(t, s).script(greeting + mail + "550 5.7.1 RELAY-DENIED this client may not relay; ID")
-	old.script("C: MAIL FROM:<a@example.org>\nS: 250 2.1.0 OK")
+	old.script("C: MAIL FROM:<a@example.org>\nS: 550 5.7.1 RELAY-DENIED this client may not relay; ID")
+	opts.Listeners = []Listener{open("smtp")}
+	require.NoError(t, s.Reload(opts))
+	old.script("C: MAIL FROM:<a@example.org>\nS: 250 2.1.0 OK\nC: RSET\nS: 250 2.0.0 OK")
+	opts.Listeners = []Listener{next}
+	require.NoError(t, s.Reload(opts))
 
 	for name, change := range map[string]func(*ServerOptions){
 		"needs a restart": func(o *ServerOptions) { o.Listeners = []Listener{{Name: "in", Address: "127.0.0.1:1"}} },
@@ -275,15 +280,22 @@ func TestShutdownAnswersWhatIsInHand(t *testing.T) {
 		<-gate
 		return Outcome{ID: "m1", Recipients: make([]error, 1)}, nil
 	}}
-	s, stop := running(t, j, ServerOptions{Listeners: []Listener{open("smtp")}, Grace: 10 * time.Second})
-	idle, inMail, inHand := dial(t, s), dial(t, s), dial(t, s)
+	server, trusted := selfSigned(t)
+	l := open("smtp")
+	l.TLS = server
+	s, stop := running(t, j, ServerOptions{Listeners: []Listener{l}, Grace: 10 * time.Second})
+	idle, inTLS, inMail, inHand := dial(t, s), dial(t, s), dial(t, s), dial(t, s)
 	idle.script(greeting)
+	inTLS.script(greeting + "C: EHLO x.example\nS: 250-*")
+	inTLS = inTLS.startTLS(trusted)
+	inTLS.script("C: NOOP\nS: 250 2.0.0 OK")
 	inMail.script(begin)
 	inHand.script(begin + "C: DATA\nS: 354 *\nC: .")
 	<-begun
 	ended := make(chan error, 1)
 	go func() { ended <- stop() }()
 	idle.script("S: 421 4.3.2 SHUTDOWN going down, try later; ID\nS!")
+	inTLS.script("S: 421 4.3.2 SHUTDOWN going down, try later; ID\nS!")
 	inMail.script("S: 421 4.3.2 SHUTDOWN going down, try later; ID\nS!")
 	_, err := net.Dial("tcp", s.Addrs()["in"].String())
 	require.Error(t, err, "no new connections")

@@ -6,7 +6,7 @@ import (
 )
 
 // access is who may do what: the part of the options that can change while
-// the server runs. A connection keeps the one it began with.
+// the server runs. A connection takes it over with its next message.
 type access struct {
 	passwords *passwords
 	listeners map[string]*Listener
@@ -25,10 +25,10 @@ func newAccess(o *ServerOptions) (*access, error) {
 }
 
 // Reload takes accounts, client networks, rights, trusted peers and TLS of
-// the listeners from opts, for connections made from now on, and begins the
-// counts of messages and recipients per minute anew. Which listeners there
-// are, and where, stays: an error says that opts differ there or are faulty,
-// and then nothing changes.
+// the listeners from opts, and begins the counts of messages and recipients
+// per minute anew. Open connections have the new rights with their next
+// message. Which listeners there are, and where, stays: an error says that
+// opts differ there or are faulty, and then nothing changes.
 func (s *Server) Reload(opts ServerOptions) error {
 	opts = opts.withDefaults()
 	opts.AuthParallel, opts.AuthRemember, opts.Now = s.opts.AuthParallel, s.opts.AuthRemember, s.opts.Now

@@ -200,6 +200,7 @@ func (l Listener) faults(accounts int) (errs []error) {
 	fault(l.Protocol != "smtp" && l.Protocol != "lmtp", "protocol %q is neither smtp nor lmtp", l.Protocol)
 	fault(l.Address == "", "address is empty")
 	fault(l.Implicit && l.TLS == nil, "implicit TLS needs a certificate")
+	fault(l.TLS != nil && l.TLS.MinVersion != 0 && l.TLS.MinVersion < tls.VersionTLS12, "TLS below 1.2 (RFC 8997)")
 	fault((l.RequireAuth || l.Auth) && l.TLS == nil, "AUTH needs TLS (RFC 4954 section 4)")
 	fault((l.RequireAuth || l.Auth) && accounts == 0, "AUTH needs accounts")
 	fault(l.Network == "unix" && !l.RequireAuth && l.Unix.Client == "" && len(l.Unix.Streams) == 0,

@@ -24,8 +24,8 @@ import (
 
 // Bounds on a client that does not get on.
 const (
-	maxFaults = 20  // refused commands in a connection
-	maxIdlers = 100 // NOOP, RSET, VRFY and the like between two messages
+	maxFaults = 20   // wrong commands since the last message
+	maxIdlers = 1000 // NOOP, RSET and VRFY since the last message; a tenth for strangers
 )
 
 // session is one connection: the wire's Handler and go-smtp's Session in one.
@@ -41,7 +41,8 @@ type session struct {
 	cancel context.CancelFunc
 	conn   *wire.Conn
 
-	remote  netip.Addr // zero on a unix socket
+	peer    netip.Addr // of the socket, or as PROXY told; zero on a unix socket
+	remote  netip.Addr // the same, or as XCLIENT told
 	from    netip.Prefix
 	counted bool // from is counted in the limits
 	strange bool // counted there among those without rights
@@ -115,6 +116,23 @@ func (s *session) Open(c *wire.Conn) bool {
 	return true
 }
 
+// refresh takes over what a reload changed in the client's rights.
+func (s *session) refresh() {
+	now := s.srv.access.Load()
+	if now == s.access {
+		return
+	}
+	s.access, s.on = now, now.listeners[s.on.Name]
+	s.trusted = s.on.trustOf(s.peer)
+	s.grant = s.on.grantOf(s.remote)
+	if s.account != "" {
+		s.grant = nil
+		if a := now.passwords.accounts[s.account]; a != nil {
+			s.grant = &a.Grant
+		}
+	}
+}
+
 // enterStranger keeps clients without rights from taking all places.
 func (s *session) enterStranger() bool {
 	s.strange = s.srv.limits.enterStranger(s.from)
@@ -137,9 +155,9 @@ func (s *session) learnPeer(c *wire.Conn) bool {
 			return false
 		}
 	}
-	peer := addrOf(c.RemoteAddr())
-	s.remote = peer
-	s.trusted = s.on.trustOf(peer)
+	s.peer = addrOf(c.RemoteAddr())
+	s.remote = s.peer
+	s.trusted = s.on.trustOf(s.peer)
 	return true
 }
 
@@ -197,9 +215,10 @@ func (s *session) Closed(c *wire.Conn) {
 	s.srv.left(s)
 }
 
-// say replies by the table.
-func (s *session) say(a answer, detail string) {
+// say replies by the table. The result is for Command: go-smtp gets nothing.
+func (s *session) say(a answer, detail string) string {
 	s.send(a.reply(detail, s.id))
+	return ""
 }
 
 func (s *session) send(r wire.Reply) {

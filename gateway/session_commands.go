@@ -48,7 +48,7 @@ func (s *session) Command(c *wire.Conn, line []byte) string {
 // known lists the verbs a body line is not mistaken for.
 func known(verb string) bool {
 	switch verb {
-	case "HELO", "EHLO", "LHLO", "MAIL", "RCPT", "DATA", "AUTH", "STARTTLS", "QUIT", "RSET", "NOOP":
+	case "HELO", "EHLO", "LHLO", "MAIL", "RCPT", "DATA", "AUTH", "STARTTLS", "QUIT", "RSET", "NOOP", "XFORWARD":
 		return true
 	}
 	return false
@@ -58,7 +58,7 @@ func known(verb string) bool {
 func (s *session) smallTalk(verb string) string {
 	switch verb {
 	case "RSET", "NOOP", "VRFY":
-		if s.idlers++; s.idlers > maxIdlers {
+		if s.idlers++; s.idlers > maxIdlers || s.grant == nil && s.idlers > maxIdlers/10 {
 			s.say(tooMany, "")
 			s.conn.EndLingering()
 			return ""
@@ -118,8 +118,10 @@ func (s *session) data(arg string) string {
 	switch {
 	case arg != "":
 		s.refuse(badArgument, "")
-	case s.msg == nil || len(s.msg.order) == 0:
+	case s.msg == nil:
 		s.refuse(badSequence, "")
+	case len(s.msg.order) == 0: // all recipients were refused
+		s.say(badSequence, "")
 	default:
 		return "DATA"
 	}

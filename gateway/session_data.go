@@ -156,6 +156,7 @@ func (s *session) count(code int) {
 }
 
 func (s *session) accepted(out Outcome) {
+	s.faults = 0
 	s.log.Info("message accepted", "message", out.ID, "client", s.client(), "recipients", len(out.Recipients))
 }
 

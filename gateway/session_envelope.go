@@ -26,8 +26,10 @@ type command struct {
 	orcpt      string
 }
 
-// mail checks MAIL FROM.
+// mail checks MAIL FROM. A client with rights may be wrong about addresses as
+// often as it likes: lists are.
 func (s *session) mail(arg string) string {
+	s.refresh()
 	switch {
 	case s.helo == "" || s.msg != nil:
 		return s.refuse(badSequence, "")
@@ -36,17 +38,17 @@ func (s *session) mail(arg string) string {
 	}
 	path, params, err := wire.Path(arg, "FROM")
 	if err != nil {
-		return s.refuse(badMail, "")
+		return s.say(badMail, "")
 	}
 	cmd := &command{}
 	if a, ok := s.mailParams(cmd, params); !ok {
-		return s.refuse(a, s.detailOf(a))
+		return s.say(a, s.detailOf(a))
 	}
 	if a, ok := cmd.setPath(path, cmd.utf8, badMail, utf8Mail); !ok {
-		return s.refuse(a, "")
+		return s.say(a, "")
 	}
 	if wait, ok := s.srv.limits.message(s.grant); !ok {
-		return s.refuse(rateLimited, retryAfter(wait))
+		return s.say(rateLimited, retryAfter(wait))
 	}
 	s.given = cmd
 	return "MAIL FROM:<" + path + ">"
@@ -166,25 +168,23 @@ func (s *session) rcpt(arg string) string {
 	}
 	path, params, err := wire.Path(arg, "TO")
 	if err != nil || path == "" {
-		return s.refuse(badRcpt, "")
+		return s.say(badRcpt, "")
 	}
 	if strings.EqualFold(path, "postmaster") { // RFC 5321 section 4.5.1
 		path += "@" + s.srv.opts.Hostname
 	}
 	cmd := &command{}
 	if a, ok := s.rcptParams(cmd, params); !ok {
-		return s.refuse(a, "")
+		return s.say(a, "")
 	}
 	if a, ok := cmd.setPath(path, s.msg.env.UTF8, badRcpt, utf8Rcpt); !ok {
-		return s.refuse(a, "")
+		return s.say(a, "")
 	}
 	if len(s.msg.order) >= s.maxRecipients() {
-		s.say(tooManyRcpt, "") // no fault: the rest is sent separately
-		return ""
+		return s.say(tooManyRcpt, "")
 	}
 	if wait, ok := s.srv.limits.recipient(s.grant); !ok {
-		s.say(rateLimited, retryAfter(wait))
-		return ""
+		return s.say(rateLimited, retryAfter(wait))
 	}
 	s.given = cmd
 	return "RCPT TO:<" + path + ">"

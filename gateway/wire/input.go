@@ -77,6 +77,9 @@ func (c *Conn) fill() error {
 
 // makeRoom moves what is left to the front, or doubles the buffer.
 func (c *Conn) makeRoom() {
+	if c.start == len(c.in) && cap(c.in) > 4*inputSize { // a burst is over
+		c.in, c.start = nil, 0
+	}
 	if c.start > 0 {
 		n := copy(c.in, c.in[c.start:])
 		c.in, c.start = c.in[:n], 0
@@ -86,10 +89,11 @@ func (c *Conn) makeRoom() {
 	}
 }
 
-// extend moves the read deadline to d from now, but not behind end. It leaves
-// one alone that is nearly as far away, for each move costs a timer.
+// extend moves the read deadline to a little over d from now, but not behind
+// end. It leaves one alone that is nearly as far away, for each move costs a
+// timer.
 func (c *Conn) extend(d time.Duration, end time.Time) {
-	at := time.Now().Add(d)
+	at := time.Now().Add(d + d/32)
 	if !end.IsZero() && at.After(end) {
 		at = end
 	}
