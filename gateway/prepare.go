@@ -277,6 +277,9 @@ func (j *job) signed(ctx context.Context, c delivery.Copy) (delivery.Copy, error
 		sum = j.body()
 	}
 	sig, err := j.e.deps.Signer.Sign(c.Header, sum, j.msg.fromDomain())
+	if err == nil && j.st.Kind == stream.Marketing {
+		err = dkim.CoversUnsubscribe(sig) // a one-click nobody vouches for must not leave (UNS-2)
+	}
 	if err != nil {
 		j.e.met.signed.WithLabelValues("error").Inc()
 		return c, err
