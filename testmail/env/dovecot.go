@@ -111,7 +111,7 @@ userdb {
 func (d *DovecotServer) Start() {
 	d.t.Helper()
 	d.proc = Start(d.t, "/usr/sbin/dovecot", "-F", "-c", d.conf)
-	waitPort(d.t, d.proc, "tcp", d.Addr)
+	WaitPort(d.t, d.proc, d.Addr)
 }
 
 // Kill ends the master and its children by SIGKILL.

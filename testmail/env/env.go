@@ -146,13 +146,13 @@ func Eventually(t TB, within time.Duration, what string, ok func() bool) {
 	}
 }
 
-// waitPort waits until something accepts connections at addr, or fails with
-// what the process printed.
-func waitPort(t TB, p *Process, network, addr string) {
+// WaitPort waits until something accepts TCP connections at addr, or fails
+// with what the process printed.
+func WaitPort(t TB, p *Process, addr string) {
 	t.Helper()
 	deadline := time.Now().Add(startTimeout)
 	for {
-		c, err := net.DialTimeout(network, addr, time.Second)
+		c, err := net.DialTimeout("tcp", addr, time.Second)
 		if err == nil {
 			_ = c.Close()
 			return
@@ -168,8 +168,8 @@ func waitPort(t TB, p *Process, network, addr string) {
 	}
 }
 
-// run executes a short command to its end.
-func run(t TB, name string, args ...string) string {
+// Run executes a short command to its end and gives what it printed.
+func Run(t TB, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(name, args...).CombinedOutput()
 	if err != nil {

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs the servers that the tests talk to, from Debian packages, and only
 # those that are missing. No service is started by it and none stays behind:
-# the tests start their own, on loopback, in temporary directories.
+# the tests start their own, on loopback, in temporary directories. Arguments
+# name further packages, as benchmarks want them.
 set -eu
 
 packages=""
@@ -16,6 +17,9 @@ need opendkim-testmsg opendkim-tools
 need chromium chromium
 [ -d /usr/lib/dovecot ] && [ -x /usr/lib/dovecot/imap ] || packages="$packages dovecot-imapd"
 [ -d /usr/share/fonts/truetype/noto ] || packages="$packages fonts-noto-core"
+for extra in "$@"; do
+	dpkg -s "$extra" >/dev/null 2>&1 || packages="$packages $extra"
+done
 [ -n "$packages" ] || exit 0
 
 if [ "$(id -u)" -eq 0 ]; then

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -12,6 +13,9 @@ import (
 type PostfixOptions struct {
 	Main   map[string]string // further main.cf parameters
 	Master []string          // further master.cf lines
+	// AsShipped leaves the queue's timing alone, for benchmarks; tests want
+	// retries within a second.
+	AsShipped bool
 }
 
 // PostfixServer is a real Postfix with a directory, queue and log of its own.
@@ -44,7 +48,7 @@ func Postfix(t TB, o PostfixOptions) *PostfixServer {
 			t.Fatalf("make %s: %v", d, err)
 		}
 	}
-	run(t, "chown", "postfix", filepath.Join(p.Dir, "data"))
+	Run(t, "chown", "postfix", filepath.Join(p.Dir, "data"))
 	main := map[string]string{
 		"compatibility_level":         "3.6",
 		"queue_directory":             filepath.Join(p.Dir, "queue"),
@@ -67,6 +71,9 @@ func Postfix(t TB, o PostfixOptions) *PostfixServer {
 		"queue_run_delay":             "1s",
 		"smtpd_client_restrictions":   "",
 		"smtputf8_autodetect_classes": "all",
+	}
+	if !o.AsShipped {
+		main["minimal_backoff_time"], main["maximal_backoff_time"], main["queue_run_delay"] = "1s", "2s", "1s"
 	}
 	for k, v := range o.Main {
 		main[k] = v
@@ -101,7 +108,7 @@ scache    unix  -       -       n       -       1       scache
 postlog   unix-dgram n  -       n       -       1       postlogd
 %s
 `, port, strings.Join(o.Master, "\n")), 0o644)
-	run(t, "/usr/sbin/postfix", "-c", p.conf, "check")
+	Run(t, "/usr/sbin/postfix", "-c", p.conf, "check")
 	p.Start()
 	return p
 }
@@ -111,7 +118,7 @@ func (p *PostfixServer) Start() {
 	p.t.Helper()
 	p.proc = Start(p.t, "/usr/sbin/postfix", "-c", p.conf, "start-fg")
 	p.t.Cleanup(p.Kill)
-	waitPort(p.t, p.proc, "tcp", p.Addr)
+	WaitPort(p.t, p.proc, p.Addr)
 }
 
 // Kill ends the master and its children.
@@ -128,16 +135,30 @@ func (p *PostfixServer) Kill() {
 	p.proc.Kill()
 }
 
+// Pid is the master's process id; its daemons are in its process group.
+func (p *PostfixServer) Pid() int {
+	p.t.Helper()
+	b, err := os.ReadFile(filepath.Join(p.Dir, "queue", "pid", "master.pid"))
+	if err != nil {
+		p.t.Fatalf("Postfix's pid: %v", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		p.t.Fatalf("Postfix's pid: %v", err)
+	}
+	return pid
+}
+
 // Flush asks for an immediate attempt on all deferred mail.
 func (p *PostfixServer) Flush() {
 	p.t.Helper()
-	run(p.t, "/usr/sbin/postqueue", "-c", p.conf, "-f")
+	Run(p.t, "/usr/sbin/postqueue", "-c", p.conf, "-f")
 }
 
 // Queue is what "postqueue -p" prints.
 func (p *PostfixServer) Queue() string {
 	p.t.Helper()
-	return run(p.t, "/usr/sbin/postqueue", "-c", p.conf, "-p")
+	return Run(p.t, "/usr/sbin/postqueue", "-c", p.conf, "-p")
 }
 
 // LogText is the server's log so far.

@@ -42,7 +42,7 @@ logfile ""
 func (r *RedisServer) Start() {
 	r.t.Helper()
 	r.proc = Start(r.t, "redis-server", r.args...)
-	waitPort(r.t, r.proc, "tcp", r.Addr)
+	WaitPort(r.t, r.proc, r.Addr)
 }
 
 // Kill ends the server by SIGKILL.
