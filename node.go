@@ -1,0 +1,284 @@
+package main
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/redis/go-redis/v9"
+
+	"postern/classifier"
+	"postern/gateway"
+	"postern/gateway/address"
+	"postern/gateway/consent"
+	"postern/gateway/dkim"
+	"postern/gateway/keys"
+	"postern/gateway/ledger"
+	nodestore "postern/gateway/node"
+	"postern/gateway/spool"
+	"postern/gateway/stream"
+	"postern/gateway/unsubscribe"
+	"postern/queue"
+)
+
+// node is one Postern with its rooms joined, opened but not yet running.
+type node struct {
+	cfg        *Config
+	log        *slog.Logger
+	metrics    *prometheus.Registry
+	keys       keys.Ring
+	ring       *address.Keyring
+	rdb        redis.UniversalClient
+	db         *pebble.DB
+	trail      *ledger.Ledger
+	consent    *consent.Registry
+	spool      *spool.Store
+	codec      *unsubscribe.Codec
+	report     *gateway.Report
+	engine     *gateway.Engine
+	classifier *classifier.Classifier
+	queue      *queue.Queue
+
+	redisGone <-chan struct{} // closed when a managed Redis ends; nil without one
+	closers   []func() error  // last opened first closed
+}
+
+// nodeOptions are what a caller may bring along; zero values are made.
+type nodeOptions struct {
+	log *slog.Logger
+	rdb redis.UniversalClient // the demo's in-process Redis
+}
+
+// openNode opens every room from the bottom up. What was opened is closed
+// again where a later one fails.
+func openNode(ctx context.Context, cfg *Config, o nodeOptions) (*node, error) {
+	n := &node{cfg: cfg, log: o.log, rdb: o.rdb, metrics: prometheus.NewRegistry()}
+	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, step := range []func(context.Context) error{
+		n.openKeys, n.openStores, n.openConsent, n.openRelay, n.openCases,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, n.close())
+		}
+	}
+	return n, nil
+}
+
+// close closes what was opened, in reverse.
+func (n *node) close() error {
+	var errs []error
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		errs = append(errs, n.closers[i]())
+	}
+	n.closers = nil
+	return errors.Join(errs...)
+}
+
+func (n *node) defers(f func() error) { n.closers = append(n.closers, f) }
+
+func (n *node) openKeys(context.Context) error {
+	ring, err := keys.Load(n.cfg.Keys)
+	if err != nil {
+		return err
+	}
+	n.keys = ring
+	var subject []address.Key
+	for _, k := range ring.Of(keys.Subject) {
+		subject = append(subject, address.Key{ID: k.ID, Secret: k.Bytes()})
+	}
+	if n.ring, err = address.NewKeyring(subject...); err != nil {
+		return err
+	}
+	var tokens []unsubscribe.TokenKey
+	for _, k := range ring.Of(keys.Token) {
+		tokens = append(tokens, unsubscribe.TokenKey{ID: k.Number(), Secret: k.Bytes()})
+	}
+	n.codec, err = unsubscribe.NewCodec(tokens...)
+	return err
+}
+
+func (n *node) openStores(ctx context.Context) error {
+	if err := os.MkdirAll(n.cfg.Data, 0o700); err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	db, err := nodestore.Open(n.cfg.Data)
+	if err != nil {
+		return err
+	}
+	n.db = db
+	n.defers(db.Close)
+	if n.rdb == nil {
+		if n.rdb, err = n.openRedis(ctx); err != nil {
+			return err
+		}
+	}
+	n.trail, err = ledger.Open(db, filepath.Join(n.cfg.Data, "ledger"), ledger.Keys{
+		Origin: n.cfg.Hostname + "/postern",
+		Signer: n.keys.Newest(keys.LedgerSign).Bytes(),
+		Master: n.keys.Newest(keys.LedgerMaster).Bytes(),
+	}, ledger.Options{Log: n.log.With("room", "ledger")})
+	if err != nil {
+		return err
+	}
+	return nil
+}
+
+// openRedis connects to the configured Redis, or starts one of its own.
+func (n *node) openRedis(ctx context.Context) (redis.UniversalClient, error) {
+	url := n.cfg.Redis.URL
+	if n.cfg.Redis.Managed {
+		child, err := startRedis(ctx, filepath.Join(n.cfg.Data, "redis"))
+		if err != nil {
+			return nil, err
+		}
+		n.defers(child.stop)
+		n.redisGone = child.done
+		url = child.url
+	}
+	password, err := n.cfg.Redis.Password.Read()
+	if err != nil {
+		return nil, err
+	}
+	rdb, err := redisClient(url, password)
+	if err != nil {
+		return nil, err
+	}
+	n.defers(rdb.Close)
+	return rdb, nil
+}
+
+func (n *node) openConsent(context.Context) (err error) {
+	n.consent, err = consent.New(n.rdb, n.ring, n.db, n.trail, consent.Options{
+		Timeout: time.Duration(n.cfg.Redis.Timeout),
+		Log:     n.log.With("room", "consent"),
+	})
+	return err
+}
+
+func (n *node) openRelay(context.Context) error {
+	cfg := n.cfg
+	set, err := cfg.streamSet()
+	if err != nil {
+		return err
+	}
+	var spoolKey []byte
+	if cfg.Spool.Encrypt {
+		spoolKey, err = hkdf.Key(sha256.New, n.keys.Newest(keys.Vault).Bytes(), nil, "postern spool", 32)
+		if err != nil {
+			return fmt.Errorf("derive spool key: %w", err)
+		}
+	}
+	n.spool, err = spool.New(n.db, cfg.Data, n.trail, spool.Options{
+		MaxMessages: cfg.Spool.MaxMessages,
+		MaxBytes:    cfg.Spool.MaxBytes,
+		Expire:      time.Duration(cfg.Delivery.Expire),
+		Key:         spoolKey,
+		Log:         n.log.With("room", "spool"),
+		Metrics:     n.metrics,
+	})
+	if err != nil {
+		return err
+	}
+	n.defers(n.spool.Close)
+	n.report = gateway.NewReport(n.rdb, n.log.With("room", "gateway"))
+	signer, err := cfg.signer()
+	if err != nil {
+		return err
+	}
+	if n.classifier, err = classifier.New(); err != nil {
+		return err
+	}
+	deps := gateway.Deps{
+		Streams: set, Consent: n.consent, Spool: n.spool, Tokens: n.codec, Trail: n.trail, Advisor: n.classifier,
+	}
+	if signer != nil {
+		deps.Signer = signer
+	}
+	n.engine, err = gateway.NewEngine(deps, gateway.EngineOptions{
+		Hostname:      cfg.Hostname,
+		PublicURL:     cfg.Public.URL,
+		MailtoDomain:  cfg.Public.MailtoDomain,
+		LookupTimeout: time.Duration(cfg.Redis.Timeout),
+		Report:        n.report,
+		Modes:         n.report,
+		Metrics:       n.metrics,
+		Log:           n.log.With("room", "gateway"),
+	})
+	return err
+}
+
+func (n *node) openCases(context.Context) (err error) {
+	vault := n.keys.Of(keys.Vault)
+	var old [][]byte
+	for _, k := range vault[1:] {
+		old = append(old, k.Bytes())
+	}
+	n.queue, err = queue.New(n.rdb, queue.Deps{
+		Optout:  n.consent,
+		Sender:  submitter{n.engine},
+		Trail:   n.trail,
+		Streams: n.engine.Streams,
+		Tokens: func(text string) (address.SubjectID, uint16, error) {
+			t, err := n.codec.Open(text)
+			return t.Subject, t.Stream, err
+		},
+	}, queue.Options{
+		VaultKey: vault[0].Bytes(), OldVaultKeys: old, Keyring: n.ring,
+		AckStream: n.cfg.ackStreams(),
+		Workers:   n.cfg.Cases.Workers,
+		Volatile:  n.cfg.Redis.AllowVolatile,
+		Log:       n.log.With("room", "queue"),
+	})
+	return err
+}
+
+// ackStreams names for each controller the service stream of its receipts and
+// answers; none where receipts are switched off.
+func (c *Config) ackStreams() map[string]string {
+	out := map[string]string{}
+	if c.Cases.Acknowledge != nil && !*c.Cases.Acknowledge {
+		return out
+	}
+	for _, s := range c.Streams {
+		chosen := c.Cases.ServiceStream == "" || c.Cases.ServiceStream == s.Name
+		if stream.Kind(s.Kind) == stream.Service && chosen && out[s.Controller] == "" && !s.Retired {
+			out[s.Controller] = s.Name
+		}
+	}
+	return out
+}
+
+// signer loads the DKIM keys; nil where none is configured.
+func (c *Config) signer() (*dkim.Signer, error) {
+	var list []dkim.Key
+	for _, d := range c.DKIM {
+		k, err := dkim.Load(d.Key, d.Domain, d.Selector)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, k)
+	}
+	if len(list) == 0 {
+		return nil, nil
+	}
+	return dkim.New(list, dkim.Options{})
+}
+
+// submitter sends the mails of cases through the relay's own spool.
+type submitter struct{ engine *gateway.Engine }
+
+func (s submitter) Submit(ctx context.Context, o queue.Outgoing) (string, error) {
+	return s.engine.Submit(ctx, gateway.Outgoing{
+		Stream: o.Stream, ReversePath: o.ReversePath, To: o.To, NotifyNever: o.NotifyNever,
+		Header: o.Header, Body: o.Body, Ref: o.Ref,
+	})
+}

@@ -1,0 +1,378 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"postern/gateway"
+	"postern/gateway/consent"
+	"postern/gateway/delivery"
+	"postern/gateway/spool"
+	"postern/gateway/stream"
+	"postern/gateway/unsubscribe"
+	"postern/intake"
+)
+
+func (c *cli) serveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "serve", Short: "Run the gateway", Args: cobra.NoArgs,
+		RunE: verb(func(ctx context.Context, _ []string) error {
+			cfg, err := c.load()
+			if err != nil {
+				return err
+			}
+			return serve(ctx, cfg, nodeOptions{log: newLogger(cfg.Log, c.stderr)})
+		}),
+	}
+}
+
+// newLogger logs as configured.
+func newLogger(c LogConfig, w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Level)) // checked with the configuration
+	o := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// serve runs a node until ctx ends: opens the rooms, starts what takes mail
+// last, and stops it first.
+func serve(ctx context.Context, cfg *Config, o nodeOptions) error {
+	redis.SetLogger(redisLog{o.log})
+	n, err := openNode(ctx, cfg, o)
+	if err != nil {
+		return err
+	}
+	err = n.run(ctx)
+	return errors.Join(err, n.close())
+}
+
+// run checks the stores and runs all rooms until ctx ends.
+func (n *node) run(ctx context.Context) error {
+	if err := n.checkStores(ctx); err != nil {
+		return err
+	}
+	server, err := gateway.NewServer(n.engine, n.cfg.serverOptions(n))
+	if err != nil {
+		return err
+	}
+	deliverer, err := delivery.New(n.spool, n.engine, n.cfg.deliveryOptions(n))
+	if err != nil {
+		return err
+	}
+	poller, err := n.newPoller()
+	if err != nil {
+		return err
+	}
+	public, err := n.publicServer()
+	if err != nil {
+		return err
+	}
+	if err := server.Listen(); err != nil {
+		return err
+	}
+	health := &health{node: n, poller: poller}
+	operator := &http.Server{Handler: health.handler(), ReadHeaderTimeout: 10 * time.Second}
+	operatorListener, err := net.Listen("tcp", n.cfg.Operator.Listen)
+	if err != nil {
+		return fmt.Errorf("operator listener: %w", err)
+	}
+	publicListener, err := net.Listen("tcp", n.cfg.Public.Listen)
+	if err != nil {
+		return errors.Join(fmt.Errorf("public listener: %w", err), operatorListener.Close())
+	}
+	if public.TLSConfig != nil {
+		publicListener = tls.NewListener(publicListener, public.TLSConfig)
+	}
+
+	// Whoever is told of an outcome outlives whoever makes it: sources stop
+	// with ctx, the rooms below them when the sources have ended.
+	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBelow()
+	lower, belowCtx := errgroup.WithContext(below)
+	lower.Go(func() error { return n.trail.Run(belowCtx) })
+	lower.Go(func() error { return n.consent.Run(belowCtx) })
+	lower.Go(func() error { return n.report.Run(belowCtx) })
+	lower.Go(func() error { return n.engine.Run(belowCtx) })
+	lower.Go(func() error { return n.watchRedis(belowCtx) })
+
+	sources, sourceCtx := errgroup.WithContext(ctx)
+	stop := context.AfterFunc(belowCtx, func() { // a room below failed: end the sources too
+		sources.Go(func() error { return context.Cause(belowCtx) })
+	})
+	sources.Go(func() error { return server.Run(sourceCtx) })
+	sources.Go(func() error { return deliverer.Run(sourceCtx) })
+	sources.Go(func() error { return poller.Run(sourceCtx) })
+	sources.Go(func() error { return n.queue.Run(sourceCtx) })
+	sources.Go(func() error { return serveHTTP(sourceCtx, public, publicListener) })
+	sources.Go(func() error { return serveHTTP(sourceCtx, operator, operatorListener) })
+	sources.Go(func() error { return serveControl(sourceCtx, n.cfg.Data, controlHandler(n.operations())) })
+	sources.Go(func() error { return n.reloadOnHangup(sourceCtx) })
+	n.log.Info("ready", "hostname", n.cfg.Hostname, "public", n.cfg.Public.Listen, "operator", n.cfg.Operator.Listen)
+
+	err = sources.Wait()
+	stop()
+	stopBelow()
+	err = errors.Join(err, lower.Wait())
+	n.log.Info("stopped")
+	return err
+}
+
+// checkStores refuses to start on a store that may forget or that other keys
+// have written (design D8, D11).
+func (n *node) checkStores(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	err := consent.CheckDurability(ctx, n.rdb, consent.Durability{
+		AllowVolatile: n.cfg.Redis.AllowVolatile, Asserted: n.cfg.Redis.DurabilityAsserted,
+	})
+	if err != nil {
+		return err
+	}
+	if err := n.consent.Check(ctx); err != nil {
+		return err
+	}
+	return n.engine.LoadModes(ctx)
+}
+
+// watchRedis ends the server when a Redis of its own ends.
+func (n *node) watchRedis(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-n.redisGone:
+		return errors.New("the managed redis-server ended")
+	}
+}
+
+// reloadOnHangup takes streams from the file anew at SIGHUP; a file with a
+// fault changes nothing.
+func (n *node) reloadOnHangup(ctx context.Context) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hup:
+		}
+		if err := n.reload(); err != nil {
+			n.log.Error("reload refused, the former configuration stays", "err", err)
+			continue
+		}
+		n.log.Info("streams reloaded")
+	}
+}
+
+func (n *node) reload() error {
+	cfg, err := loadConfig(n.cfg.path, os.Environ())
+	if err != nil {
+		return err
+	}
+	set, err := cfg.streamSet()
+	if err != nil {
+		return err
+	}
+	return n.engine.SetStreams(set)
+}
+
+// newPoller joins intake with the rooms below it.
+func (n *node) newPoller() (*intake.Poller, error) {
+	boxes := make([]intake.Mailbox, len(n.cfg.Mailboxes))
+	for i, m := range n.cfg.Mailboxes {
+		boxes[i] = m.mailbox()
+	}
+	return intake.New(boxes, intake.Deps{
+		Cases:      n.queue,
+		Aside:      n.queue,
+		Optouts:    n.queue,
+		Bounces:    bounces{n},
+		Classifier: n.classifier,
+		State:      intake.NewRedisState(n.rdb),
+	}, intake.Options{Log: n.log.With("room", "intake"), Registry: n.metrics})
+}
+
+// publicServer is the listener that data subjects reach.
+func (n *node) publicServer() (*http.Server, error) {
+	handler, err := unsubscribe.NewHandler(n.consent, n.engine.Streams, n.codec, unsubscribe.Options{
+		Log: n.log.With("room", "unsubscribe"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	srv := unsubscribe.Server(handler, n.cfg.Public.Listen)
+	if n.cfg.Public.Cert != "" {
+		cert, err := tls.LoadX509KeyPair(n.cfg.Public.Cert, n.cfg.Public.Key)
+		if err != nil {
+			return nil, fmt.Errorf("public listener's certificate: %w", err)
+		}
+		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	}
+	return srv, nil
+}
+
+func (g GrantConfig) grant(client string) gateway.Grant {
+	return gateway.Grant{Client: client, Streams: g.Streams, Default: g.Default, FromDomains: g.FromDomains}
+}
+
+// serverOptions cuts the listeners out of the configuration.
+func (c *Config) serverOptions(n *node) gateway.ServerOptions {
+	o := gateway.ServerOptions{
+		Hostname:            c.Hostname,
+		MaxMessageBytes:     c.Limits.MaxMessage,
+		MaxRecipients:       c.Limits.MaxRecipients,
+		MaxConns:            c.Limits.MaxConnections,
+		MaxConnsPerIP:       c.Limits.MaxConnectionsPerIP,
+		Idle:                time.Duration(c.Limits.IdleTimeout),
+		MessagesPerMinute:   c.Limits.MessagesPerMinute,
+		RecipientsPerMinute: c.Limits.RecipientsPerMinute,
+		Log:                 n.log.With("room", "gateway"),
+		Metrics:             n.metrics,
+	}
+	for _, a := range c.Accounts {
+		o.Accounts = append(o.Accounts, gateway.Account{Name: a.Name, Hash: a.Hash, Grant: a.grant(a.Name)})
+	}
+	for _, l := range c.Listeners {
+		o.Listeners = append(o.Listeners, l.listener(len(c.Accounts) > 0))
+	}
+	return o
+}
+
+func (l ListenerConfig) listener(accounts bool) gateway.Listener {
+	out := gateway.Listener{
+		Name: l.Name, Network: "tcp", Address: l.Address, Protocol: l.Protocol,
+		Implicit: l.TLS == "implicit", RequireAuth: l.RequireAuth,
+		Auth:  accounts && l.TLS != "none",
+		Proxy: prefixes(l.Proxy), XClient: prefixes(l.XClient), XForward: prefixes(l.XForward),
+	}
+	if l.TLS != "none" {
+		out.TLS = certificateReloader(l.Cert, l.Key)
+	}
+	if strings.HasPrefix(l.Address, "/") {
+		out.Network = "unix"
+	}
+	for i, c := range l.Clients {
+		if out.Network == "unix" && i == 0 {
+			out.Unix = c.grant(c.Name)
+		}
+		out.Clients = append(out.Clients, gateway.ClientNet{Prefixes: prefixes(c.Networks), Grant: c.grant(c.Name)})
+	}
+	return out
+}
+
+// certificateReloader reads the certificate anew for each handshake, so that
+// a renewed one is used without a restart.
+func certificateReloader(cert, key string) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(cert, key)
+			return &pair, err
+		},
+	}
+}
+
+func prefixes(list []string) (out []netip.Prefix) {
+	for _, s := range list {
+		if p, err := parsePrefix(s); err == nil { // checked with the configuration
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// deliveryOptions cuts the smarthosts out of the configuration.
+func (c *Config) deliveryOptions(n *node) delivery.Options {
+	o := delivery.Options{
+		Helo: c.Hostname,
+		Schedule: delivery.Schedule{
+			First:  time.Duration(c.Delivery.FirstRetry),
+			Second: min(2*time.Duration(c.Delivery.FirstRetry), time.Duration(c.Delivery.MaxRetry)),
+			Later:  time.Duration(c.Delivery.MaxRetry),
+			Defer:  min(time.Minute, time.Duration(c.Delivery.FirstRetry)),
+		},
+		DSN: delivery.DSN{
+			ReportingMTA: c.Hostname,
+			MayReport:    n.mayReport,
+		},
+		Controller: func(number uint16) string {
+			st, _ := n.engine.Streams().ByNumber(number)
+			return st.Controller
+		},
+		Outcome: n.outcome,
+		Workers: c.Delivery.Workers,
+		Log:     n.log.With("room", "delivery"),
+		Metrics: n.metrics,
+	}
+	for _, s := range c.Smarthosts {
+		password, err := s.Password.Read()
+		if err != nil { // was readable when the configuration was checked
+			n.log.Error("smarthost password", "smarthost", s.Name, "err", err)
+		}
+		o.Smarthosts = append(o.Smarthosts, delivery.Smarthost{
+			Name: s.Name, Address: s.Address, Priority: s.Priority, TLS: delivery.TLSMode(s.TLS),
+			CAFile: s.CA, ServerName: s.ServerName, Username: s.User, Password: password,
+			MaxConns: s.MaxConnections, Rate: s.PerSecond,
+		})
+	}
+	return o
+}
+
+// mayReport tells whether a DSN may go to a message's reverse-path: only to a
+// domain of the company, so that nobody else gets backscatter (design D3).
+func (n *node) mayReport(m *spool.Message) bool {
+	if m.ReversePath.IsZero() {
+		return false
+	}
+	set := n.engine.Streams()
+	st, _ := set.ByNumber(m.Stream)
+	controller, _ := set.Controller(st.Controller)
+	for _, d := range append(controller.Domains, st.FromDomains...) {
+		if strings.EqualFold(d, m.ReversePath.Domain()) {
+			return true
+		}
+	}
+	return false
+}
+
+// outcome feeds final refusals of marketing recipients to the registry: a
+// mailbox that does not exist is not written to for ever.
+func (n *node) outcome(ctx context.Context, o delivery.Outcome) {
+	st, _ := n.engine.Streams().ByNumber(o.Stream)
+	if st.Kind != stream.Marketing || o.State != spool.Failed || !strings.HasPrefix(o.Status, "5.1.") {
+		return
+	}
+	addr := o.Message.Recipients[o.Recipient].Address
+	if err := n.consent.Bounce(ctx, st.Controller, addr, true, o.Message.ID); err != nil {
+		n.log.Error("bounce not counted", "id", o.Message.ID, "err", err)
+	}
+}
+
+// mailbox cuts one mailbox out of the configuration.
+func (m MailboxConfig) mailbox() intake.Mailbox {
+	return intake.Mailbox{
+		Name: m.Name, Controller: m.Controller, Address: m.Address, TLS: m.TLS, CAFile: m.CA,
+		User: m.User, Password: m.Password.Read,
+		Folders: m.Folders, Done: m.Done, Addresses: m.Addresses, AuthServID: m.AuthServID,
+		Confidential: m.Confidential, PollEvery: time.Duration(m.PollEvery), LookupTXT: net.LookupTXT,
+	}
+}
