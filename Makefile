@@ -1,0 +1,62 @@
+# Postern. `make` lists the targets; GO names another go command.
+GO ?= go
+DEMO_ARGS ?=
+BENCH_ARGS ?=
+FUZZTIME ?= 10m
+EXTRA ?=
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build ./postern
+	$(GO) build -trimpath -o postern .
+
+.PHONY: demo
+demo: build ## run the whole of Postern in one process and tell what happens (DEMO_ARGS=--once to end by itself)
+	./postern demo $(DEMO_ARGS)
+
+.PHONY: setup
+setup: ## install the servers that the tests talk to, from Debian packages
+	./testmail/env/install.sh
+
+.PHONY: test
+test: setup ## install what is missing, then run every test with -race
+	$(GO) test -race -timeout 14m ./...
+
+.PHONY: lint
+lint: ## gofmt, vet and staticcheck
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt: format the files above"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+.PHONY: train
+train: ## rebuild the classifier's model from the data in the repository, bit for bit
+	$(GO) run ./classifier/train
+
+.PHONY: eval
+eval: ## precision, recall, F1 and calibration on held-out letters (EXTRA=folder adds others)
+	$(GO) run ./classifier/train -eval -extra "$(EXTRA)"
+
+.PHONY: bench
+bench: ## the rooms' own benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./gateway/... ./intake/... ./classifier/... ./queue/...
+
+.PHONY: bench-relay
+bench-relay: ## messages per second end to end beside Postfix and Postfix with OpenDKIM (BENCH_ARGS="-scale 0.1")
+	./testmail/env/install.sh opendkim
+	$(GO) run ./testmail/bench relay $(BENCH_ARGS)
+
+.PHONY: bench-loop
+bench-loop: setup ## from a letter in Dovecot to the first refusal at the relay
+	$(GO) run ./testmail/bench loop $(BENCH_ARGS)
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (default 10m) each
+	@for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
