@@ -167,7 +167,7 @@ func (r *rig) start() (p *Poller, stop func()) {
 	return p, stop
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	require.Eventually(t, ok, 15*time.Second, 5*time.Millisecond, what)
 }

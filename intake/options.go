@@ -53,7 +53,7 @@ type Options struct {
 	Owner string
 	// Lease is how long a mailbox stays ours without renewal; default 30 s.
 	Lease time.Duration
-	// Batch is how many mails are fetched at once; default 100.
+	// Batch is how many mails are fetched at once; default 250.
 	Batch int
 	// Workers is how many mails of a mailbox are stored at once; default 16.
 	Workers int
@@ -81,7 +81,7 @@ func (o Options) withDefaults() Options {
 		o.Lease = 30 * time.Second
 	}
 	if o.Batch <= 0 {
-		o.Batch = 100
+		o.Batch = 250
 	}
 	if o.Workers <= 0 {
 		o.Workers = 16

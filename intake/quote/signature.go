@@ -81,11 +81,11 @@ func markDelimiter(lines []string, kinds []kind) {
 // of new words.
 func markDevice(lines []string, kinds []kind) {
 	for i := range lines {
-		if kinds[i] != own {
+		if kinds[i] != own || len(lines[i]) < 8 || len(lines[i]) > 160 || !endsBlock(lines, kinds, i) {
 			continue
 		}
 		t := strings.ToLower(strings.TrimSpace(lines[i]))
-		if len(t) < 8 || len(t) > 120 || !device.MatchString(t) || !endsBlock(lines, kinds, i) {
+		if len(t) < 8 || len(t) > 120 || !device.MatchString(t) {
 			continue
 		}
 		kinds[i] = signature

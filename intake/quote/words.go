@@ -45,6 +45,9 @@ var bareIntro = regexp.MustCompile(`(?i)^[^.!?]{0,120}(?:\d{4}[/.-]\d{1,2}[/.-]\
 // where they begin. With marks the quoted text below is marked, so a verb
 // alone does; else date or address are needed too.
 func introduction(lines []string, j int, marks bool) (from int, ok bool) {
+	if !mayEnd(lines[j]) {
+		return 0, false
+	}
 	joined, best := "", -1
 	for k := j; k >= 0 && k > j-4; k-- {
 		t := strings.Trim(strings.TrimSpace(lines[k]), "*_")
@@ -79,6 +82,12 @@ func introduction(lines []string, j int, marks bool) (from int, ok bool) {
 		}
 	}
 	return best, best >= 0
+}
+
+// mayEnd tells cheaply whether a line may be the last of an introduction.
+func mayEnd(line string) bool {
+	t := strings.TrimRight(line, " \t-*_\r")
+	return strings.HasSuffix(t, ":") || strings.HasSuffix(t, "：") || strings.IndexByte(t, '@') >= 0
 }
 
 // addressedIntro is an introduction without a verb over unmarked text: a date
@@ -126,6 +135,9 @@ func labels(words string) *regexp.Regexp {
 // in any language) begins at line i. A From and two lines more are needed, or
 // a From with an address and one more.
 func headerBlock(lines []string, i int) bool {
+	if at := strings.IndexAny(lines[i], ":："); at < 0 || at > 60 {
+		return false
+	}
 	first := strings.ToLower(strings.TrimSpace(lines[i]))
 	if !fromLabel.MatchString(first) && !otherLabel.MatchString(first) {
 		return false
@@ -176,9 +188,20 @@ const forwards = `forwarded message|forwarded by|forwarded e?-?mail|weitergeleit
 
 const forwardOpeners = `begin forwarded message|anfang der weitergeleiteten (?:nachricht|e-mail)|début du message (?:réexpédié|transféré)|inicio del mensaje reenviado|inizio messaggio inoltrato|início da mensagem (?:reencaminhada|encaminhada)|begin doorgestuurd bericht|początek przekazywanej wiadomości|vidarebefordrat brev|start på videresendt besked|videresendt melding|välitetty viesti alkaa|továbbított levél kezdete|začátek přeposílané zprávy|začiatok preposlanej správy|начало переадресованного сообщения`
 
-func isOriginalMark(line string) bool { return originalWords.MatchString(strings.ToLower(line)) }
+func isOriginalMark(line string) bool {
+	return maybeMark(line) && originalWords.MatchString(strings.ToLower(line))
+}
 
-func isForwardMark(line string) bool { return forwardWords.MatchString(strings.ToLower(line)) }
+func isForwardMark(line string) bool {
+	return maybeMark(line) && forwardWords.MatchString(strings.ToLower(line))
+}
+
+// maybeMark tells cheaply whether a line may announce an earlier mail: it
+// begins with a rule or ends with a colon.
+func maybeMark(line string) bool {
+	t := strings.Trim(line, "> \t\r")
+	return len(t) > 4 && len(t) < 200 && (strings.IndexByte("-_=*", t[0]) >= 0 || t[len(t)-1] == ':' || len(t) < 60)
+}
 
 // isRule tells of a line of dashes or underscores alone.
 func isRule(line string) bool {

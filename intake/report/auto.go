@@ -10,14 +10,17 @@ import (
 // challenge reads mail of systems that ask the sender to prove being a
 // person; some of them wear the form of a delivery report.
 func challenge(m *mime.Message, text string) (Report, bool) {
-	low := strings.ToLower(head(m.Header.Text("Subject")+"\n"+text, 4000))
 	known := m.Header.Has("X-Boxbe-Challenge") || m.Header.Has("X-TMDA-Confirm") || m.Header.Has("X-ASK-Auth") || m.Header.Has("X-SpamArrest-Auth") ||
 		containsAny(strings.ToLower(m.Header.Get("From")), "@spamarrest.", "@boxbe.com", "@boxbe-", "bluebottle.com") ||
 		strings.Contains(strings.ToLower(m.Header.Get("X-Delivery-Agent")), "tmda")
+	machine := machineEnvelope(m) || m.Type == "multipart/report"
+	if !known && !machine {
+		return Report{}, false
+	}
+	low := strings.ToLower(head(m.Header.Text("Subject")+"\n"+text, 4000))
 	asks := containsAny(low, "confirm your message", "confirm that you are", "verify that you", "verify your email to me", "verification required", "please verify yourself", "prove you are human", "prove that you are", "are a human", "waiting list", "guest list", "awaiting your confirmation", "awaiting your verification", "has been held", "held until", "challenge", "releases your message", "bestätigen sie ihre nachricht", "bestätigen sie, dass sie") &&
 		containsAny(low, "click", "reply to this", "replying to this", "follow this link", "link below", "klick", "antworten sie", "cliquez", "haga clic", "http")
-	machine := machineEnvelope(m) || m.Type == "multipart/report"
-	if !known && !(asks && machine) {
+	if !known && !asks {
 		return Report{}, false
 	}
 	if !known && !containsAny(low, "spam", "unknown sender", "unbekannte", "whitelist", "approved", "guest list", "junk", "not in my", "not recogni", "first time") {
@@ -55,6 +58,9 @@ func auto(m *mime.Message, text string) (Report, bool) {
 	why := autoField(m)
 	subject := strings.ToLower(strings.TrimSpace(m.Header.Text("Subject")))
 	subj := autoSubject.MatchString(stripRe(subject))
+	if why == "" && !subj {
+		return Report{}, false
+	}
 	body := autoText.MatchString(strings.ToLower(head(text, 3000)))
 	answers := m.Header.Has("In-Reply-To") || m.Header.Has("References") || nullPath(m)
 	field := why != "" && why != "generated"

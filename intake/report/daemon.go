@@ -29,10 +29,14 @@ func late(low string) bool {
 // daemon reads bounces that bear no delivery-status part: from a mail system
 // by name or null reverse-path, with its words in subject or text.
 func daemon(m *mime.Message, text string) (Report, bool) {
-	subject := strings.ToLower(m.Header.Text("Subject"))
-	low := strings.ToLower(head(text, 6000))
 	failed := m.Header.Get("X-Failed-Recipients")
 	named, null := daemonName(m), nullPath(m)
+	mailer := strings.Contains(strings.ToLower(m.Header.Get("X-Mailer")), "mailer-daemon")
+	if failed == "" && !named && !null && !mailer && m.Type != "multipart/report" {
+		return Report{}, false
+	}
+	subject := strings.ToLower(m.Header.Text("Subject"))
+	low := strings.ToLower(head(text, 6000))
 	subj, body := failSubject.MatchString(subject), failText.MatchString(low)
 	reportType := m.Type == "multipart/report" && strings.HasPrefix(strings.ToLower(m.Params["report-type"]), "deliver")
 	why := ""
@@ -47,7 +51,7 @@ func daemon(m *mime.Message, text string) (Report, bool) {
 		why = "null reverse-path"
 	case null && body && (returnedMail(m) || quotedOriginal(low)):
 		why = "returned mail"
-	case strings.Contains(strings.ToLower(m.Header.Get("X-Mailer")), "mailer-daemon"):
+	case mailer:
 		why = "mail system"
 	default:
 		return Report{}, false
