@@ -16,6 +16,9 @@ func (c *change) args() []any {
 	args := make([]any, 0, 1+3*len(c.parts))
 	args = append(args, c.controller)
 	for _, p := range c.parts {
+		if p.field == fieldTerms {
+			continue
+		}
 		args = append(args, p.field, p.entry[:8], string(appendFrame(nil, []byte(p.entry))))
 	}
 	return args
@@ -39,6 +42,11 @@ func (r *Registry) applyFlight(ctx context.Context, changes []*change, added []i
 	cmds := make([]*redis.Cmd, len(changes))
 	pipe := r.rdb.Pipeline()
 	for i, c := range changes {
+		for _, p := range c.parts {
+			if p.field == fieldTerms {
+				pipe.SetNX(ctx, termsKey(hashTerms(p.entry)), p.entry, 0)
+			}
+		}
 		cmds[i] = pipe.EvalSha(ctx, appendScript.Hash(), []string{subjectKey(c.subject)}, c.args()...)
 	}
 	_, _ = pipe.Exec(ctx) // each command keeps its own error
@@ -60,9 +68,18 @@ func (r *Registry) applyFlight(ctx context.Context, changes []*change, added []i
 func (r *Registry) applyJournalled(ctx context.Context, changes []*change) ([]int, error) {
 	added, err := r.apply(ctx, changes)
 	if err != nil {
+		r.journal.setStuck(changes)
 		return nil, err
 	}
 	r.journal.applied(changes...)
+	if stuck := r.journal.stuckAll(); len(stuck) > 0 { // Redis is back: bring what it missed
+		if _, err := r.apply(ctx, stuck); err == nil {
+			r.journal.applied(stuck...)
+		}
+	}
+	if !r.journal.isVerified() {
+		return added, r.heal(ctx) // it writes the marker, too
+	}
 	r.mark(ctx)
 	return added, nil
 }
@@ -71,10 +88,12 @@ func (r *Registry) applyJournalled(ctx context.Context, changes []*change) ([]in
 // behind it has forgotten something, and every look-up of every node notices.
 // Failing is harmless: the next call writes it.
 func (r *Registry) mark(ctx context.Context) {
-	if r.journal.marking.TryLock() {
-		defer r.journal.marking.Unlock()
-		if r.journal.isVerified() {
-			_ = r.setMarker(ctx, r.journal.reached())
+	j := r.journal
+	for j.isVerified() && j.reached() > j.proven(j.node) && j.marking.TryLock() {
+		err := r.setMarker(ctx, j.reached())
+		j.marking.Unlock()
+		if err != nil {
+			return
 		}
 	}
 }

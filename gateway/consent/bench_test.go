@@ -42,13 +42,13 @@ func csvOf(n int) string {
 	return b.String()
 }
 
-func (g *rig) fill(t testing.TB, n int) {
+func (g *rig) fill(t tb, n int) {
 	rep, err := g.Import(context.Background(), strings.NewReader(csvOf(n)), ImportOptions{Controller: "acme", Purpose: "newsletter", Jurisdiction: "EU"})
 	require.NoError(t, err)
 	require.Equal(t, n, rep.Active)
 }
 
-func usedMemory(t testing.TB, rdb *redis.Client) int {
+func usedMemory(t tb, rdb *redis.Client) int {
 	text, err := rdb.Info(context.Background(), "memory").Result()
 	require.NoError(t, err)
 	n, err := strconv.Atoi(infoField(text, "used_memory"))

@@ -71,7 +71,16 @@ func key(id string) address.Key {
 	return address.Key{ID: id, Secret: []byte(strings.Repeat(id, 32)[:32])}
 }
 
-func ringOf(t testing.TB, ids ...string) *address.Keyring {
+// tb is what helpers need of *testing.T, *testing.B and *rapid.T.
+type tb interface {
+	require.TestingT
+	Helper()
+	Cleanup(func())
+	Logf(string, ...any)
+	Fatalf(string, ...any)
+}
+
+func ringOf(t tb, ids ...string) *address.Keyring {
 	var keys []address.Key
 	for _, id := range ids {
 		keys = append(keys, key(id))
@@ -91,7 +100,7 @@ type rig struct {
 	clock *clock
 }
 
-func memDB(t testing.TB) *pebble.DB {
+func memDB(t tb) *pebble.DB {
 	o := node.Options()
 	o.FS = vfs.NewMem()
 	db, err := pebble.Open("state", o)
@@ -100,7 +109,7 @@ func memDB(t testing.TB) *pebble.DB {
 	return db
 }
 
-func client(t testing.TB, addr string) *redis.Client {
+func client(t tb, addr string) *redis.Client {
 	rdb := redis.NewClient(&redis.Options{
 		Addr: addr, ContextTimeoutEnabled: true, MaxRetries: -1, DialTimeout: 300 * time.Millisecond, Protocol: 2,
 	})
@@ -108,7 +117,7 @@ func client(t testing.TB, addr string) *redis.Client {
 	return rdb
 }
 
-func newRig(t testing.TB, keys ...string) *rig {
+func newRig(t tb, keys ...string) *rig {
 	if len(keys) == 0 {
 		keys = []string{"1"}
 	}
@@ -121,7 +130,7 @@ func newRig(t testing.TB, keys ...string) *rig {
 }
 
 // again is the same node after a restart.
-func (g *rig) again(t testing.TB) *Registry {
+func (g *rig) again(t tb) *Registry {
 	r, err := New(g.rdb, g.ring, g.db, g.trail, Options{Now: g.clock.now, Timeout: time.Second})
 	require.NoError(t, err)
 	return r
@@ -135,7 +144,7 @@ func given(a address.Address) Event {
 	}
 }
 
-func (g *rig) record(t testing.TB, e Event) string {
+func (g *rig) record(t tb, e Event) string {
 	t.Helper()
 	id, err := g.Record(context.Background(), e)
 	require.NoError(t, err)
@@ -143,7 +152,7 @@ func (g *rig) record(t testing.TB, e Event) string {
 	return id
 }
 
-func (g *rig) suppress(t testing.TB, s Suppression) string {
+func (g *rig) suppress(t tb, s Suppression) string {
 	t.Helper()
 	id, err := g.Suppress(context.Background(), s)
 	require.NoError(t, err)
@@ -151,7 +160,7 @@ func (g *rig) suppress(t testing.TB, s Suppression) string {
 	return id
 }
 
-func ask(t testing.TB, r *Registry, a address.Address) Answer {
+func ask(t tb, r *Registry, a address.Address) Answer {
 	t.Helper()
 	out, err := r.Lookup(context.Background(), "acme", "news", 1, []address.Address{a})
 	require.NoError(t, err)

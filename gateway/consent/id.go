@@ -39,6 +39,9 @@ func parseID(text string) (address.SubjectID, eventID, error) {
 		return s, id, errBadID
 	}
 	copy(id[:], b)
+	if id == (eventID{}) || id.of(s) != text {
+		return s, id, errBadID // zero names none, and each id has one text
+	}
 	return s, id, nil
 }
 

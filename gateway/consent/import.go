@@ -318,6 +318,7 @@ func (im *importer) flushOptOuts(ctx context.Context) error {
 		return im.r.applyJournalled(ctx, changes)
 	})
 	if err != nil {
+		im.r.journal.setStuck(changes)
 		return fmt.Errorf("import opt-outs: %w", err)
 	}
 	for _, n := range added {

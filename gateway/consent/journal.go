@@ -19,12 +19,17 @@ type change struct {
 	subject    address.SubjectID
 	controller string
 	parts      []part
+	stuck      bool // bringing it to Redis failed
 }
 
 type part struct {
 	field string
 	entry string // unframed
 }
+
+// fieldTerms marks the part of a change that is no entry but the text of
+// shared evidence, kept under its own hash.
+const fieldTerms = "T"
 
 // journal is the node's own durable record of every opt-out, release and undo
 // (design D11). What Redis has not confirmed yet binds this node from memory.
@@ -171,13 +176,25 @@ func (j *journal) waitingFor(s address.SubjectID) []*change {
 	return j.bySubj[s]
 }
 
-// waitingAll gives all that Redis has not confirmed.
-func (j *journal) waitingAll() []*change {
+// setStuck notes that bringing changes to Redis failed.
+func (j *journal) setStuck(changes []*change) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	out := make([]*change, 0, len(j.waiting))
+	for _, c := range changes {
+		c.stuck = true
+	}
+}
+
+// stuckAll gives the changes that Redis missed; those on their way are not
+// among them.
+func (j *journal) stuckAll() []*change {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var out []*change
 	for _, c := range j.waiting {
-		out = append(out, c)
+		if c.stuck {
+			out = append(out, c)
+		}
 	}
 	return out
 }

@@ -22,7 +22,7 @@ func both(t *testing.T, f func(t *testing.T, g *rig)) {
 }
 
 // doi signs up and confirms, as the pages do.
-func (g *rig) doi(t testing.TB, a address.Address) {
+func (g *rig) doi(t tb, a address.Address) {
 	t.Helper()
 	e := given(a)
 	e.Method, e.Actor = "form", "link"
@@ -30,7 +30,7 @@ func (g *rig) doi(t testing.TB, a address.Address) {
 	g.record(t, Event{Action: Confirmed, Controller: "acme", Purpose: "news", Method: "link", Ref: id, Actor: "link"})
 }
 
-func refused(t testing.TB, g *rig, e Event, why string) {
+func refused(t tb, g *rig, e Event, why string) {
 	t.Helper()
 	_, err := g.Record(context.Background(), e)
 	require.ErrorIs(t, err, ErrRefused)

@@ -82,7 +82,7 @@ func (r *Registry) recordOptOut(ctx context.Context, e Event) (string, error) {
 	}
 	return r.bind(ctx, binder{
 		subject: subject, controller: e.Controller, id: id, build: build, stands: stands, reused: e.ID != "",
-		before: func(ctx context.Context) error { return r.storeTerms(ctx, text, hash) },
+		terms: text,
 	})
 }
 

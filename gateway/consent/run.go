@@ -64,8 +64,8 @@ func (r *Registry) look(ctx context.Context, before map[string]string) (map[stri
 		if err := r.heal(ctx); err != nil {
 			return now, err
 		}
-		if waiting := r.journal.waitingAll(); len(waiting) > 0 {
-			if _, err := r.applyJournalled(ctx, waiting); err != nil {
+		if stuck := r.journal.stuckAll(); len(stuck) > 0 {
+			if _, err := r.applyJournalled(ctx, stuck); err != nil {
 				return now, err
 			}
 		}

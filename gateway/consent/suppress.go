@@ -19,7 +19,7 @@ type binder struct {
 	id         eventID
 	build      func(id, repeats eventID) (part, ledger.Record)
 	stands     func(log string) (bool, error) // whether the log, as stored, still says no
-	before     func(context.Context) error    // what Redis has to hold first
+	terms      string                         // shared evidence of a consent event, or ""
 	reused     bool                           // the id is the caller's: it may have been used and undone before
 }
 
@@ -32,15 +32,13 @@ func (r *Registry) bind(ctx context.Context, b binder) (string, error) {
 	for {
 		p, rec := b.build(b.id, repeats)
 		c := &change{subject: b.subject, controller: b.controller, parts: []part{p}}
+		if b.terms != "" {
+			c.parts = append(c.parts, part{fieldTerms, b.terms})
+		}
 		if err := r.journal.write([]*change{c}, []ledger.Record{rec}); err != nil {
 			return "", err
 		}
 		stale, err := bounded(ctx, r, r.opts.WriteTimeout, func(ctx context.Context) (bool, error) {
-			if b.before != nil {
-				if err := b.before(ctx); err != nil {
-					return false, err
-				}
-			}
 			added, err := r.applyJournalled(ctx, []*change{c})
 			if err != nil || added[0] > 0 {
 				return false, err
@@ -52,6 +50,9 @@ func (r *Registry) bind(ctx context.Context, b binder) (string, error) {
 			stands, err := b.stands(log)
 			return !stands, err
 		})
+		if err != nil {
+			r.journal.setStuck([]*change{c})
+		}
 		again := repeats != eventID{}
 		if again || (err == nil && !stale) {
 			return b.finish(err)
@@ -317,6 +318,9 @@ func (r *Registry) closeAll(ctx context.Context, ids []address.SubjectID, pick f
 		return err
 	}
 	_, err = bounded(ctx, r, r.opts.WriteTimeout, func(ctx context.Context) ([]int, error) { return r.applyJournalled(ctx, changes) })
+	if err != nil {
+		r.journal.setStuck(changes)
+	}
 	return err
 }
 

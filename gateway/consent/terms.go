@@ -51,8 +51,13 @@ func (t Terms) encode() (text string, h termsHash, full string, err error) {
 		return "", h, "", fmt.Errorf("encode consent terms: %w", err)
 	}
 	sum := sha256.Sum256(b)
+	return string(b), hashTerms(string(b)), hex.EncodeToString(sum[:]), nil
+}
+
+func hashTerms(text string) (h termsHash) {
+	sum := sha256.Sum256([]byte(text))
 	copy(h[:], sum[:])
-	return string(b), h, hex.EncodeToString(sum[:]), nil
+	return h
 }
 
 func decodeTerms(text string) (Terms, error) {
