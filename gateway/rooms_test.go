@@ -1,9 +1,25 @@
 package gateway
 
 import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"postern/gateway/address"
 	"postern/gateway/consent"
 	"postern/gateway/dkim"
+	"postern/gateway/header"
+	"postern/gateway/ledger"
+	"postern/gateway/node"
 	"postern/gateway/spool"
+	"postern/gateway/stream"
 	"postern/gateway/unsubscribe"
 )
 
@@ -12,6 +28,114 @@ var (
 	_ Consent = (*consent.Registry)(nil)
 	_ Spooler = (*spool.Store)(nil)
 	_ Tokens  = (*unsubscribe.Codec)(nil)
+	_ Trail   = (*ledger.Ledger)(nil)
 	_ Signer  = (*dkim.Signer)(nil)
 	_ Judge   = (*Engine)(nil)
 )
+
+// house is the engine among the real rooms.
+type house struct {
+	*bench
+	registry *consent.Registry
+	store    *spool.Store
+	trail    *ledger.Ledger
+	codec    *unsubscribe.Codec
+	redis    *miniredis.Miniredis
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	h := &house{redis: miniredis.RunT(t)}
+	o := node.Options()
+	o.FS = vfs.NewMem()
+	db, err := pebble.Open("state", o)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	rdb := redis.NewClient(&redis.Options{Addr: h.redis.Addr(), ContextTimeoutEnabled: true, MaxRetries: -1})
+	t.Cleanup(func() { require.NoError(t, rdb.Close()) })
+	secret := bytes.Repeat([]byte{7}, 32)
+	h.trail, err = ledger.Open(db, t.TempDir(), ledger.Keys{Origin: "relay.example.org/test", Signer: secret, Master: secret}, ledger.Options{})
+	require.NoError(t, err)
+	ring, err := address.NewKeyring(address.Key{ID: "k1", Secret: secret})
+	require.NoError(t, err)
+	h.registry, err = consent.New(rdb, ring, db, h.trail, consent.Options{Timeout: time.Second})
+	require.NoError(t, err)
+	h.store, err = spool.New(db, "", h.trail, spool.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, h.store.Close()) })
+	h.codec, err = unsubscribe.NewCodec(unsubscribe.TokenKey{ID: 1, Secret: secret})
+	require.NoError(t, err)
+	h.bench = newTestEngine(t, func(d *Deps, o *EngineOptions, sts []stream.Stream) {
+		signing(t)(d, o, sts)
+		d.Consent, d.Spool, d.Trail, d.Tokens, o.Now = h.registry, h.store, h.trail, h.codec, nil
+	})
+	return h
+}
+
+func (h *house) consents(t *testing.T, to string) {
+	t.Helper()
+	for _, action := range []consent.Action{consent.Given, consent.Confirmed} {
+		_, err := h.registry.Record(t.Context(), consent.Event{Time: time.Now(), Action: action, Controller: "shop", Purpose: "newsletter",
+			Address: address.MustParse(to), Basis: consent.Express, Method: "form", Source: "https://example.org/signup", Wording: "I want the news.",
+			WordingVer: "1", Language: "en", Jurisdiction: "EU", Actor: "operator:test"})
+		require.NoError(t, err)
+	}
+}
+
+// TestClosedLoop is the path of one newsletter through all rooms: out with
+// consent and a working token, and not out again once the token was used, even
+// where it is in the spool already.
+func TestClosedLoop(t *testing.T) {
+	h := newHouse(t)
+	const to = "Reader+news@example.com"
+	raw := letter("a@news.example.org")
+	_, err := h.Data(t.Context(), testEnvelope(to), raw)
+	require.Equal(t, NoConsent, denialOf(t, err).Reason)
+
+	h.consents(t, to)
+	out, err := h.Data(t.Context(), testEnvelope(to), raw)
+	require.NoError(t, err)
+	item, err := h.store.Take(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, out.ID, item.Message.ID)
+	copies, refusals, err := h.Prepare(t.Context(), item.Message, item.Due)
+	require.NoError(t, err)
+	require.Empty(t, refusals)
+	require.Equal(t, 2, verifySigned(t, copies[0]))
+	link, _ := header.Parse(copies[0].Header).Get("List-Unsubscribe")
+	text, _, _ := strings.Cut(strings.TrimPrefix(link, "<https://privacy.example.org/u/"), ">")
+	require.LessOrEqual(t, len(text), tokenLength)
+	token, err := h.codec.Open(text)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, token.Stream)
+
+	_, err = h.registry.Suppress(t.Context(), consent.Suppression{Time: time.Now(), Controller: "shop", Subject: token.Subject, Scope: consent.ScopeStream,
+		Stream: token.Stream, Reason: consent.Unsubscribed, Source: "one-click", Actor: "link"})
+	require.NoError(t, err)
+	copies, refusals, err = h.Prepare(t.Context(), item.Message, item.Due)
+	require.NoError(t, err)
+	require.Empty(t, copies)
+	require.Equal(t, "suppressed:unsubscribed", refusals[0].Reason)
+	for _, same := range []string{to, "READER@example.com"} {
+		_, err = h.Data(t.Context(), testEnvelope(same), raw)
+		require.Equal(t, "suppressed:unsubscribed", denialOf(t, err).label())
+	}
+	_, err = h.Data(t.Context(), testEnvelope(to), letter("a@example.org", "X-Postern-Stream: orders"))
+	require.NoError(t, err, "orders still arrive")
+
+	h.redis.Close()
+	_, err = h.Data(t.Context(), testEnvelope(to), raw)
+	require.Equal(t, StoreUnavailable, denialOf(t, err).Reason)
+	_, refusals, err = h.Prepare(t.Context(), item.Message, item.Due)
+	require.NoError(t, err)
+	require.True(t, refusals[0].Defer)
+	require.NoError(t, h.trail.Flush(t.Context()))
+	actions := map[string]int{}
+	require.NoError(t, h.trail.Query(t.Context(), ledger.Filter{}, func(e ledger.Entry) error {
+		if e.Record.Kind == ledger.KindVerdict {
+			actions[e.Record.Action]++
+		}
+		return nil
+	}))
+	require.Equal(t, map[string]int{"allow": 2, "deny": 4, "defer": 1}, actions)
+}
