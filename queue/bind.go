@@ -34,6 +34,10 @@ var addressPattern = regexp.MustCompile(`[^\s<>()\[\]"',;:]{1,64}@[^\s<>()\[\]"'
 // bind places the opt-outs of one mail of a case. Event ids derive from case
 // and mail, so that repeating it changes nothing.
 func (q *Queue) bind(ctx context.Context, no string, index int) error {
+	done, err := q.rdb.HExists(ctx, keyCase(no), "bound:"+strconv.Itoa(index)).Result()
+	if err != nil || done { // done: an operator may have reverted it since
+		return wrapf(err, "bind opt-outs of case %s", no)
+	}
 	in, err := q.mail(ctx, no, index)
 	if err != nil {
 		return err
@@ -48,9 +52,14 @@ func (q *Queue) bind(ctx context.Context, no string, index int) error {
 			return fmt.Errorf("suppress for case %s: %w", no, err)
 		}
 	}
+	if len(list) > 0 {
+		if err := q.countOptOut(ctx, no, index, in); err != nil {
+			return err
+		}
+	}
 	_, _, err = q.change(ctx, no, "bound:"+strconv.Itoa(index), func(c *Case, ch *changing) error {
 		for i, s := range list {
-			e := Event{Actor: "rule", Action: ActSuppress, Reason: string(s.Reason), Data: map[string]string{"event": ids[i], "scope": string(s.Scope)}}
+			e := Event{Actor: "rule", Action: ActSuppress, Reason: string(s.Reason), Data: map[string]string{"event": ids[i], "scope": string(s.Scope), "mail": strconv.Itoa(index)}}
 			if s.Reason == consent.Held {
 				e.Action = ActHold
 				c.addFlag(FlagHold)

@@ -79,9 +79,20 @@ func (p period) reminders(received time.Time) map[string]time.Time {
 	return map[string]time.Time{
 		RemindHalf:     received.Add(span / 2),
 		RemindQuarters: received.Add(span / 4 * 3),
-		RemindDays:     p.calendar.Add(p.due.In(p.loc), -3),
+		RemindDays:     p.daysBefore(3),
 		RemindOverdue:  p.due.Add(time.Second),
 	}
+}
+
+// daysBefore is eight in the morning of the day after which n working days are
+// left, that of the due date among them.
+func (p period) daysBefore(n int) time.Time {
+	last := p.due.In(p.loc)
+	for !p.calendar.Working(last) {
+		last = last.AddDate(0, 0, -1)
+	}
+	y, m, d := p.calendar.Add(last, -n).Date()
+	return time.Date(y, m, d, 8, 0, 0, 0, p.loc)
 }
 
 // remindMembers are the members of the reminder set for one case; those

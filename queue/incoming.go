@@ -41,6 +41,8 @@ type Incoming struct {
 	ReplyToken string // TOKEN of a recipient "case+TOKEN@", or "": an answer to our answer, or its bounce
 	Manual     string // why a person must read the original (too big, too deep, broken), or ""
 
+	Source string // who handed the mail over to us: IP address of the last foreign hop, or ""; for flood alarms
+
 	Grade        Grade
 	GradeWhy     string
 	Forwarded    address.Address // inner From where a colleague passed a request on

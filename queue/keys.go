@@ -19,6 +19,7 @@ const (
 	keyWork   = prefix + "work"   // stream: case, do, n, try; consumer group "workers"
 	keyLater  = prefix + "later"  // sorted set: work to be tried again, as JSON, by time, Unix ms
 	keyDead   = prefix + "dead"   // stream: work given up on, for an operator
+	keyOptOut = prefix + "optout" // sorted set: "number index source" of mails whose opt-outs bound, by time, Unix ms
 	keyLinks  = prefix + "links"  // hash: keyed hash of a one-time link's token → "number purpose"
 	keyAside  = prefix + "aside"  // sorted set: id of set-aside mail by receipt, Unix ms
 
@@ -54,6 +55,13 @@ func keySenderDay(sender string, t time.Time) string {
 
 // keyHour counts all receipts of one hour; lives 2 hours.
 func keyHour(t time.Time) string { return prefix + "hour:" + t.UTC().Format("2006010215") }
+
+// keyFlood is the sorted set of a source's opt-outs, "number index" by time; it
+// lives 2 days behind the last one, keyOptOut keeps them longer.
+func keyFlood(source string) string { return prefix + "flood:" + source }
+
+// keyAlarm holds that the alarm on a source rang; lives for the window.
+func keyAlarm(source string) string { return prefix + "alarm:" + source }
 
 // keyNotice holds that a subject got an opt-out notice; lives 30 days (design D13).
 func keyNotice(subject string) string { return prefix + "notice:" + subject }

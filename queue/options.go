@@ -21,6 +21,12 @@ type Optout interface {
 	Suppress(ctx context.Context, s consent.Suppression) (string, error)
 }
 
+// Releaser ends an opt-out that an operator found wrong; *consent.Registry is
+// one. RevertOptOuts needs an Optout that is one too.
+type Releaser interface {
+	Release(ctx context.Context, r consent.Release) error
+}
+
 // Outgoing is one mail of a case on its way to the relay's spool.
 type Outgoing = gateway.Outgoing
 
@@ -89,6 +95,9 @@ type Options struct {
 	Policy        map[classifier.Label]Policy // what a label may do by itself; default as design D13
 	Holidays      map[string][]string         // controller id → further days off, as "2026-12-24"
 
+	FloodCount  int           // opt-outs of one source within FloodWindow that ring the alarm; default 50
+	FloodWindow time.Duration // default 1 hour
+
 	Volatile bool // Redis may forget: no WAITAOF (demo only)
 }
 
@@ -115,6 +124,8 @@ func (o Options) withDefaults() Options {
 	o.NoticeEvery = orTime(o.NoticeEvery, 30*24*time.Hour)
 	o.AcksPerSender = orInt(o.AcksPerSender, 3)
 	o.AcksPerHour = orInt(o.AcksPerHour, 200)
+	o.FloodCount = orInt(o.FloodCount, 50)
+	o.FloodWindow = orTime(o.FloodWindow, time.Hour)
 	o.SendHold = orTime(o.SendHold, 30*time.Second)
 	o.ProofWithin = orTime(o.ProofWithin, 30*24*time.Hour)
 	return o
