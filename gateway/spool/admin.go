@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ const (
 	wantHold    intent = "hold"
 	wantRelease intent = "release"
 	wantDrop    intent = "drop"
+	wantMend    intent = "mend" // of an index entry, by the store itself
 )
 
 // order is one operator's change of one message, run by the writer so that it
@@ -30,6 +32,7 @@ type order struct {
 	want  intent
 	actor string
 	match func(*Message) bool
+	due   int64      // of wantMend
 	done  chan error // errStale: nothing to change
 }
 
@@ -57,11 +60,20 @@ func (s *Store) Drop(ctx context.Context, f Filter, actor string) (int, error) {
 func (s *Store) order(ctx context.Context, f Filter, want intent, actor string) (n int, err error) {
 	var ids []msgID
 	f.Unlimited = true
-	if err := s.each(ctx, f, false, func(m *Message) error {
-		ids = append(ids, ulid.MustParse(m.ID))
-		return nil
-	}); err != nil {
-		return 0, err
+	for _, text := range f.IDs {
+		id, err := ParseID(text)
+		if err != nil {
+			return 0, err
+		}
+		ids = append(ids, id)
+	}
+	if len(f.IDs) == 0 {
+		if err := s.each(ctx, f, false, func(m *Message) error {
+			ids = append(ids, ulid.MustParse(m.ID))
+			return nil
+		}); err != nil {
+			return 0, err
+		}
 	}
 	for _, id := range ids {
 		o := &order{id: id, want: want, actor: actor, match: f.matches, done: make(chan error, 1)}
@@ -85,6 +97,10 @@ func (s *Store) order(ctx context.Context, f Filter, want intent, actor string) 
 
 // run carries the order out, in the writer.
 func (o *order) run(s *Store) {
+	if o.want == wantMend {
+		o.done <- o.reindex(s)
+		return
+	}
 	s.mu.Lock()
 	e := s.inHand[o.id]
 	if e != nil && e.leased {
@@ -112,6 +128,9 @@ func (o *order) run(s *Store) {
 // rewrite changes a message that nobody works on.
 func (o *order) rewrite(s *Store) error {
 	m, states, err := s.load(o.id, false)
+	if errors.Is(err, ErrDamaged) && o.want == wantDrop {
+		return o.dropDamaged(s)
+	}
 	if err != nil {
 		return err
 	}
@@ -152,6 +171,31 @@ func (o *order) rewrite(s *Store) error {
 		s.trail.Notify()
 	}
 	s.moved(e, old, now)
+	return nil
+}
+
+// dropDamaged removes what was set aside because it can't be read.
+func (o *order) dropDamaged(s *Store) error {
+	key := idKey(keyHeld, o.id)
+	v, closer, err := s.db.Get(key)
+	if err != nil {
+		return errStale
+	}
+	e := &entry{id: o.id, due: heldIndex, states: true, size: indexSize(v)}
+	if err := closer.Close(); err != nil {
+		return err
+	}
+	b := s.db.NewBatch()
+	defer b.Close()
+	rec := ledger.Record{Time: s.opts.Now().UTC(), Kind: ledger.KindDelivery, Actor: "operator:" + o.actor,
+		Action: string(Dropped), Reason: "damaged", Ref: o.id.String()}
+	if err := errors.Join(dropIndex(b, e), dropMessage(b, e), s.stageRecords(b, []ledger.Record{rec}), b.Commit(pebble.Sync)); err != nil {
+		return err
+	}
+	if s.trail != nil {
+		s.trail.Notify()
+	}
+	s.moved(e, heldIndex, math.MaxInt64)
 	return nil
 }
 

@@ -131,18 +131,14 @@ var errStale = errors.New("message is no longer due")
 func (s *Store) lease(e *entry) (*Item, error) {
 	if e.msg == nil {
 		m, states, err := s.load(e.id, true)
-		if errors.Is(err, ErrNotFound) {
-			s.forget(e)
+		if errors.Is(err, ErrNotFound) || err == nil && dueOf(m) != e.due {
+			s.mend(e)
 			return nil, errStale
 		}
 		if err != nil {
 			return nil, err
 		}
 		e.states, e.msg = states, m
-		if due := dueOf(m); due != e.due {
-			s.forget(e)
-			return nil, errStale
-		}
 		s.mu.Lock()
 		e.mem = e.size + entryCost
 		s.memory += e.mem
@@ -157,7 +153,7 @@ func (s *Store) lease(e *entry) (*Item, error) {
 		}
 	}
 	if len(it.Due) == 0 {
-		s.forget(e)
+		s.stale(e)
 		return nil, errStale
 	}
 	return it, nil

@@ -67,7 +67,10 @@ func (s *Store) load(id msgID, body bool) (m *Message, states bool, err error) {
 	if !body {
 		return m, states, nil
 	}
-	if m.Body, err = s.get(id, keyBody); err != nil {
+	if m.Body, err = s.get(id, keyBody); errors.Is(err, ErrNotFound) {
+		err = fmt.Errorf("%w: the body is gone", ErrDamaged)
+	}
+	if err != nil {
 		return nil, false, wrapID(id, err)
 	}
 	if int64(len(m.Body)) != m.BodySize {
