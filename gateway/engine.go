@@ -29,6 +29,7 @@ type Grant struct {
 	MaxRecipients int      // per message; 0: 1000
 	MaxSize       int64    // octets of a message; 0: the listener's limit
 
+	MaxConns            int // at once; 0: the server's limit
 	MessagesPerMinute   int // 0: the server's limit
 	RecipientsPerMinute int // 0: the server's limit
 }

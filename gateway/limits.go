@@ -18,6 +18,7 @@ type limits struct {
 	perIP    map[netip.Prefix]int
 	strange  int                  // connections of clients without rights
 	strangeP map[netip.Prefix]int // the same by peer
+	clients  map[string]int       // connections by client network or account
 	messages int                  // per minute, where a grant has no own
 	rcpts    int
 	paces    map[string]*pace // by client network or account: bounded by the config
@@ -28,7 +29,7 @@ type limits struct {
 type pace struct{ messages, recipients *rate.Limiter }
 
 func newLimits(o *ServerOptions) *limits {
-	return &limits{opts: o, perIP: map[netip.Prefix]int{}, strangeP: map[netip.Prefix]int{}, paces: map[string]*pace{},
+	return &limits{opts: o, perIP: map[netip.Prefix]int{}, strangeP: map[netip.Prefix]int{}, clients: map[string]int{}, paces: map[string]*pace{},
 		failures: map[netip.Prefix]*rate.Limiter{}, messages: o.MessagesPerMinute, rcpts: o.RecipientsPerMinute}
 }
 
@@ -112,6 +113,26 @@ func (l *limits) leaveStranger(p netip.Prefix) {
 	}
 }
 
+// enterClient counts a connection of a client network or account. False: it
+// has as many as its grant allows.
+func (l *limits) enterClient(g *Grant) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if g.MaxConns > 0 && l.clients[g.Client] >= g.MaxConns {
+		return false
+	}
+	l.clients[g.Client]++
+	return true
+}
+
+func (l *limits) leaveClient(g *Grant) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.clients[g.Client]--; l.clients[g.Client] <= 0 {
+		delete(l.clients, g.Client)
+	}
+}
+
 // anew takes new rates; clients begin with a full minute's worth.
 func (l *limits) anew(messages, recipients int) {
 	l.mu.Lock()
@@ -185,20 +206,30 @@ func (l *limits) failed(p netip.Prefix) {
 	now := l.opts.Now()
 	f := l.failures[p]
 	if f == nil {
-		if len(l.failures) >= 10_000 {
-			l.forget(now)
-		}
+		l.forget(now)
 		f = perMinute(l.opts.AuthFailuresPerMinute, 0)
 		l.failures[p] = f
 	}
 	f.AllowN(now, 1)
 }
 
-// forget drops the peers whose failures are a minute old.
+// maxFailures is how many peers with wrong passwords are remembered.
+const maxFailures = 10_000
+
+// forget makes room among the failures: those a minute old go first, then any.
 func (l *limits) forget(now time.Time) {
+	if len(l.failures) < maxFailures {
+		return
+	}
 	for p, f := range l.failures {
 		if f.TokensAt(now) >= float64(l.opts.AuthFailuresPerMinute) {
 			delete(l.failures, p)
 		}
+	}
+	for p := range l.failures {
+		if len(l.failures) < maxFailures*9/10 {
+			return
+		}
+		delete(l.failures, p)
 	}
 }

@@ -33,6 +33,38 @@ func TestConnectionLimits(t *testing.T) {
 	dial(t, s).script("S: 421 4.4.5 BUSY too many connections, try later\nS!")
 }
 
+func TestConnectionsOfAClient(t *testing.T) {
+	opts, trusted := submission(t)
+	opts.Accounts[0].Grant.MaxConns = 1
+	inside := open("smtp")
+	inside.Name, inside.Clients[0].Grant.MaxConns = "relay", 2
+	opts.Listeners = append(opts.Listeners, inside)
+	s := serve(t, &fakeJudge{}, opts)
+	dialRelay := func() *client {
+		conn, err := net.Dial("tcp", s.Addrs()["relay"].String())
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+		return talk(t, conn)
+	}
+	a := dialRelay()
+	a.script(greeting)
+	dialRelay().script(greeting)
+	dialRelay().script("S: 421 4.7.0 TOO-MANY closing; ID\nS!")
+	a.script("C: QUIT\nS: 221 2.0.0 Bye")
+	require.Eventually(t, func() bool {
+		s.limits.mu.Lock()
+		defer s.limits.mu.Unlock()
+		return s.limits.clients["crm"] == 1
+	}, 5*time.Second, time.Millisecond)
+	dialRelay().script(greeting)
+
+	for _, want := range []string{"235 2.7.0 OK", "421 4.7.0 TOO-MANY closing; ID"} {
+		c := dial(t, s)
+		c.script(greeting + "C: EHLO x.example\nS: 250-*")
+		c.startTLS(trusted).script("C: EHLO x.example\nS: 250-*\nC: AUTH PLAIN " + plain("shop", "open sesame") + "\nS: " + want)
+	}
+}
+
 func TestStrangersLeaveRoom(t *testing.T) {
 	opts, trusted := submission(t)
 	opts.MaxConns = 4
@@ -147,6 +179,12 @@ func TestFailedPasswordsAreForgotten(t *testing.T) {
 	l := newLimits(&ServerOptions{AuthFailuresPerMinute: 2, Now: func() time.Time { return now }})
 	for i := range 10_000 {
 		l.failed(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32))
+	}
+	l.failed(netip.MustParsePrefix("198.51.100.1/32"))
+	require.Less(t, len(l.failures), 10_000, "bounded, whoever comes")
+	now = now.Add(time.Minute)
+	for i := range 10_000 - len(l.failures) {
+		l.failed(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), 32))
 	}
 	now = now.Add(time.Minute)
 	p := netip.MustParsePrefix("192.0.2.1/32")

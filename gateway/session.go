@@ -106,8 +106,12 @@ func (s *session) Open(c *wire.Conn) bool {
 	}
 	s.counted = true
 	s.srv.metrics.open.WithLabelValues(s.on.Name).Inc()
-	s.grant = s.on.grantOf(s.remote)
-	if s.grant == nil && !s.enterStranger() {
+	if !s.become(s.on.grantOf(s.remote), "") {
+		metric.WithLabelValues(s.on.Name, "too_many").Inc()
+		s.say(tooMany, "")
+		return false
+	}
+	if s.grant == nil && !s.trusted.xclient && !s.enterStranger() {
 		metric.WithLabelValues(s.on.Name, "busy").Inc()
 		s.say(serverBusy, "")
 		return false
@@ -124,13 +128,31 @@ func (s *session) refresh() {
 	}
 	s.access, s.on = now, now.listeners[s.on.Name]
 	s.trusted = s.on.trustOf(s.peer)
-	s.grant = s.on.grantOf(s.remote)
+	g := s.on.grantOf(s.remote)
 	if s.account != "" {
-		s.grant = nil
+		g = nil
 		if a := now.passwords.accounts[s.account]; a != nil {
-			s.grant = &a.Grant
+			g = &a.Grant
 		}
 	}
+	s.become(g, s.account)
+}
+
+// become gives the session rights, nil for none. False: that client has as
+// many connections as it may; the session then has no rights.
+func (s *session) become(g *Grant, account string) bool {
+	if s.grant != nil {
+		s.srv.limits.leaveClient(s.grant)
+	}
+	s.grant, s.account = nil, account
+	if g == nil {
+		return true
+	}
+	if !s.srv.limits.enterClient(g) {
+		return false
+	}
+	s.grant = g
+	return true
 }
 
 // enterStranger keeps clients without rights from taking all places.
@@ -208,6 +230,7 @@ func (s *session) Panicked(c *wire.Conn, value any) {
 func (s *session) Closed(c *wire.Conn) {
 	s.cancel()
 	s.noStranger()
+	s.become(nil, "")
 	if s.counted {
 		s.srv.limits.leaveFrom(s.from)
 		s.srv.metrics.open.WithLabelValues(s.on.Name).Dec()

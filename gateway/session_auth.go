@@ -117,7 +117,10 @@ func (s *session) login(name, password string) (err error) {
 	default:
 		result.WithLabelValues("ok").Inc()
 	}
-	s.account, s.grant = account.Name, &account.Grant
+	if !s.become(&account.Grant, account.Name) {
+		s.answers = append(s.answers, tooMany.reply("", s.id))
+		return errAuth
+	}
 	s.noStranger()
 	return nil
 }

@@ -85,19 +85,25 @@ func (s *session) xclient(arg string) string {
 	if a["LOGIN"] != "" && account == nil {
 		return s.refuse(relayDenied, "")
 	}
-	if v, given := a["ADDR"]; given && !s.becomePeer(v, a["PORT"]) {
+	if v, given := a["ADDR"]; given && !s.setPeer(v, a["PORT"]) {
 		return s.refuse(badArgument, "")
 	}
+	rights, name := s.on.grantOf(s.remote), ""
 	if account != nil {
-		s.account, s.grant = account.Name, &account.Grant
+		rights, name = &account.Grant, account.Name
+	}
+	if !s.become(rights, name) {
+		s.say(tooMany, "")
+		s.conn.EndLingering()
+		return ""
 	}
 	s.forget()
 	s.greet()
 	return ""
 }
 
-// becomePeer gives the session the rights of another address.
-func (s *session) becomePeer(addr, port string) bool {
+// setPeer takes over another address.
+func (s *session) setPeer(addr, port string) bool {
 	addr = strings.TrimPrefix(strings.ToUpper(addr), "IPV6:")
 	ip, err := netip.ParseAddr(addr)
 	if err != nil || ip.Zone() != "" {
@@ -108,7 +114,6 @@ func (s *session) becomePeer(addr, port string) bool {
 		return false
 	}
 	s.remote = ip.Unmap()
-	s.account, s.grant = "", s.on.grantOf(s.remote)
 	s.conn.SetRemote(net.TCPAddrFromAddrPort(netip.AddrPortFrom(s.remote, uint16(n))))
 	return true
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"testing"
@@ -101,6 +102,19 @@ func TestPROXYProtocol(t *testing.T) {
 		c.script(mailFrom + "S: 250 2.1.0 OK\nC: RCPT TO:<ann@example.net>\nS: 250 2.1.5 OK\nC: DATA\nS: 354 *\nC: .\nS: 250 2.0.0 Queued as m1")
 		require.Equal(t, netip.MustParseAddr("192.0.2.30"), j.last(t).Remote)
 	}
+}
+
+func TestPROXYProtocolBeforeImplicitTLS(t *testing.T) {
+	server, trusted := selfSigned(t)
+	j := &fakeJudge{}
+	c := dial(t, serve(t, j, ServerOptions{Listeners: []Listener{behind(func(l *Listener) { l.Proxy, l.TLS, l.Implicit = loopback, server, true })}}))
+	header := proxyproto.HeaderProxyFromAddrs(2, &net.TCPAddr{IP: net.ParseIP("2001:db8::9"), Port: 1}, &net.TCPAddr{IP: net.ParseIP("2001:db8::1"), Port: 465})
+	_, err := header.WriteTo(c.conn)
+	require.NoError(t, err)
+	conn := tls.Client(c.conn, trusted)
+	require.NoError(t, conn.Handshake())
+	talk(t, conn).script(greeting + mailFrom + "S: 250 2.1.0 OK\nC: RCPT TO:<ann@example.net>\nS: 250 2.1.5 OK\nC: DATA\nS: 354 *\nC: .\nS: 250 2.0.0 Queued as m1")
+	require.Equal(t, netip.MustParseAddr("2001:db8::9"), j.last(t).Remote)
 }
 
 func TestPROXYProtocolIsDemanded(t *testing.T) {
