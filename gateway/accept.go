@@ -37,7 +37,7 @@ func (e *Engine) Rcpt(ctx context.Context, env *Envelope, rcpt EnvelopeRecipient
 		return nil
 	}
 	answers, unknown := e.lookup(ctx, st, []address.Address{rcpt.Address})
-	q := question{Kind: st.Kind, Mode: r.mode(st), StoreDown: st.StoreDown, Unknown: unknown, Answer: answers[0]}
+	q := question{Kind: st.Kind, Mode: r.mode(st), Purpose: st.Purpose, StoreDown: st.StoreDown, Unknown: unknown, Answer: answers[0]}
 	v := judge(q)
 	if v.Deny == nil {
 		if !unknown {
@@ -180,7 +180,7 @@ func (e *Engine) judgeAll(ctx context.Context, r *rules, env *Envelope, p *plan,
 	unknown := false
 	d.answers, unknown = e.answers(ctx, env, st)
 	for i := range env.Recipients {
-		d.verdicts[i] = judge(question{Kind: st.Kind, Mode: d.mode, StoreDown: st.StoreDown, Null: env.ReversePath.IsZero(),
+		d.verdicts[i] = judge(question{Kind: st.Kind, Mode: d.mode, Purpose: st.Purpose, StoreDown: st.StoreDown, Null: env.ReversePath.IsZero(),
 			Sender: sender, Unknown: unknown, Answer: d.answers[i]})
 		e.met.verdict("data", d.verdicts[i])
 		if w := d.verdicts[i].Would; w != nil && e.opts.Report != nil {
@@ -350,8 +350,13 @@ func (d *decision) record(i int, ref string, now time.Time) ledger.Record {
 	return rec
 }
 
-// label is reason and detail in one word.
+// label is reason and detail in one word. The purpose of a consent is left
+// out: the stream says it.
 func (d *Denial) label() string {
+	switch d.Reason {
+	case NoConsent, Unconfirmed, UnprovenImport, ConsentExpired, ConsentWithdrawn:
+		return string(d.Reason)
+	}
 	if d.Detail == "" {
 		return string(d.Reason)
 	}

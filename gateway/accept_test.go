@@ -133,6 +133,7 @@ func TestMixedRecipients(t *testing.T) {
 		require.Contains(t, body, "Final-Recipient: rfc822; no@example.com\r\nAction: failed\r\nStatus: 5.7.1\r\n")
 		require.Contains(t, body, "Original-Recipient: rfc822;orig@example.com\r\n")
 		require.NotContains(t, body, "yes@example.com")
+		require.Contains(t, body, "NO-CONSENT no consent on record")
 		require.NotContains(t, body, "Hello there.", "headers only")
 		parts, err := header.Walk(header.Parse(notice.Header), notice.Body, header.Limits{Depth: 5, Parts: 10})
 		require.NoError(t, err)

@@ -213,7 +213,7 @@ func TestMarketingLeavesPersonalised(t *testing.T) {
 func TestNoConsentIsRefused(t *testing.T) {
 	b := newTestEngine(t, nil)
 	_, err := b.Data(t.Context(), testEnvelope("no@example.com"), letter("a@news.example.org"))
-	require.Equal(t, &Denial{Reason: NoConsent}, denialOf(t, err))
+	require.Equal(t, &Denial{Reason: NoConsent, Detail: "newsletter"}, denialOf(t, err))
 	require.Empty(t, b.shelf.msgs)
 	require.Len(t, b.shelf.recs, 1)
 	require.Equal(t, "deny", b.shelf.recs[0].Action)
@@ -237,7 +237,7 @@ func TestWithdrawalBindsTheSpool(t *testing.T) {
 	b.consent.set("yes@example.com", consent.Answer{Status: consent.StatusActive, Suppressed: consent.ObjectedTo, Scope: consent.ScopeController})
 	copies, refusals := prepareAll(t, b, b.shelf.last(t))
 	require.Empty(t, copies)
-	require.Equal(t, []delivery.Refusal{{Recipient: 0, Reason: "suppressed:objected", Status: "5.7.1"}}, refusals)
+	require.Equal(t, []delivery.Refusal{{Recipient: 0, Reason: "suppressed", Status: "5.7.1"}}, refusals)
 
 	b.consent.down = true
 	copies, refusals = prepareAll(t, b, b.shelf.last(t))

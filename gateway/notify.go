@@ -110,6 +110,12 @@ func isPrintable(s string) bool {
 	return true
 }
 
-// public is what a sender may be told: the reason, but not why somebody is
-// suppressed.
-func (d *Denial) public() string { return strings.ToUpper(string(d.Reason)) }
+// public is what a sender may be told, as in a reply: the reason, but not why
+// somebody is suppressed.
+func (d *Denial) public() string {
+	a, ok := denials[d.Reason]
+	if !ok {
+		a = answer{tag: strings.ToUpper(string(d.Reason)), text: "refused by policy"}
+	}
+	return a.tag + " " + a.text
+}

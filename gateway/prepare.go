@@ -80,7 +80,7 @@ func (j *job) judge(ctx context.Context, r *rules, due []int) (refusals []delive
 		answers, unknown = j.e.lookup(ctx, j.st, addrs)
 	}
 	for k, i := range due {
-		v := judge(question{Kind: j.st.Kind, Mode: j.mode, StoreDown: j.st.StoreDown, Unknown: unknown, Answer: answers[k]})
+		v := judge(question{Kind: j.st.Kind, Mode: j.mode, Purpose: j.st.Purpose, StoreDown: j.st.StoreDown, Unknown: unknown, Answer: answers[k]})
 		j.e.met.verdict("prepare", v)
 		if v.Deny == nil {
 			j.allowed = append(j.allowed, addressee{i, answers[k], v})
@@ -92,9 +92,10 @@ func (j *job) judge(ctx context.Context, r *rules, due []int) (refusals []delive
 	return refusals
 }
 
-// refuse turns a verdict into what delivery needs to know.
+// refuse turns a verdict into what delivery needs to know, and may tell the
+// sender: that somebody is suppressed, not why.
 func refuse(i int, d *Denial) delivery.Refusal {
-	out := delivery.Refusal{Recipient: i, Reason: d.label(), Defer: d.Defer, Status: "5.7.1"}
+	out := delivery.Refusal{Recipient: i, Reason: string(d.Reason), Defer: d.Defer, Status: "5.7.1"}
 	if d.Defer {
 		out.Status = "4.3.0"
 	}

@@ -115,7 +115,7 @@ func TestClosedLoop(t *testing.T) {
 	copies, refusals, err = h.Prepare(t.Context(), item.Message, item.Due)
 	require.NoError(t, err)
 	require.Empty(t, copies)
-	require.Equal(t, "suppressed:unsubscribed", refusals[0].Reason)
+	require.Equal(t, "suppressed", refusals[0].Reason)
 	for _, same := range []string{to, "READER@example.com"} {
 		_, err = h.Data(t.Context(), testEnvelope(same), raw)
 		require.Equal(t, "suppressed:unsubscribed", denialOf(t, err).label())

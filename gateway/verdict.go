@@ -9,6 +9,7 @@ import (
 type question struct {
 	Kind      stream.Kind
 	Mode      stream.Mode
+	Purpose   string         // what consent is needed for
 	StoreDown string         // stream.Stream.StoreDown
 	Null      bool           // the reverse-path is <>
 	Sender    *Denial        // what is wrong with the message as a whole, by the rules a mode may soften
@@ -32,7 +33,7 @@ func judge(q question) verdict {
 		}
 	}
 	if q.Kind != stream.Service && !q.Unknown {
-		if d, hard := refusal(q.Kind, q.Answer); d != nil && (hard || q.Mode == stream.Enforce) {
+		if d, hard := refusal(q); d != nil && (hard || q.Mode == stream.Enforce) {
 			return verdict{Deny: d}
 		} else if d != nil {
 			return verdict{Would: d}
@@ -59,32 +60,30 @@ func askedFor(k stream.Kind) bool { return k != stream.Service }
 // refusal reads the store's answer. hard means that it binds in every mode.
 // Every suppression does, a bounce too: the answer names only the widest one,
 // and a no of the person may lie under it.
-func refusal(k stream.Kind, a consent.Answer) (d *Denial, hard bool) {
-	if a.Suppressed != "" && reaches(k, a.Scope) {
+func refusal(q question) (d *Denial, hard bool) {
+	a := q.Answer
+	if a.Suppressed != "" && reaches(q.Kind, a.Scope) {
 		return &Denial{Reason: Suppressed, Detail: string(a.Suppressed)}, true
 	}
-	if k != stream.Marketing {
+	if q.Kind != stream.Marketing || a.Status == consent.StatusActive {
 		return nil, false
 	}
-	return consentRefusal(a.Status)
+	r, known := consentReasons[a.Status]
+	if !known {
+		r = NoConsent
+	}
+	return &Denial{Reason: r, Detail: q.Purpose}, r == ConsentWithdrawn
 }
 
-// consentRefusal is what a state of consent says against marketing.
-func consentRefusal(s consent.Status) (d *Denial, hard bool) {
-	switch s {
-	case consent.StatusActive:
-		return nil, false
-	case consent.StatusWithdrawn, consent.StatusObjected:
-		return &Denial{Reason: ConsentWithdrawn}, true
-	case consent.StatusPending:
-		return &Denial{Reason: Unconfirmed}, false
-	case consent.StatusExpired:
-		return &Denial{Reason: ConsentExpired}, false
-	case consent.StatusUnproven:
-		return &Denial{Reason: UnprovenImport}, false
-	default:
-		return &Denial{Reason: NoConsent}, false
-	}
+// consentReasons is what a state of consent says against marketing; a state
+// not listed counts as none.
+var consentReasons = map[consent.Status]Reason{
+	consent.StatusNone:      NoConsent,
+	consent.StatusPending:   Unconfirmed,
+	consent.StatusWithdrawn: ConsentWithdrawn,
+	consent.StatusObjected:  ConsentWithdrawn,
+	consent.StatusExpired:   ConsentExpired,
+	consent.StatusUnproven:  UnprovenImport,
 }
 
 // reaches tells whether a suppression of that scope stops that kind of mail:
