@@ -246,7 +246,15 @@ func (s *site) grant(addr string) {
 		"--wording", "Yes, send me Example News by e-mail.", "--wording-version", "2026-01", "--source", "https://shop.example.org/signup")
 }
 
-// sink helpers
+// importConsent imports rows of the own CSV format for the newsletter.
+func (s *site) importConsent(csv string) {
+	s.t.Helper()
+	cmd := s.command("consent", "import", "-", "--purpose", "newsletter", "--source", "https://shop.example.org/signup",
+		"--wording", "Yes, send me Example News by e-mail.", "--wording-version", "2026-01", "--language", "en")
+	cmd.Stdin = strings.NewReader(csv)
+	out, err := cmd.CombinedOutput()
+	require.NoError(s.t, err, "%s", out)
+}
 
 // to counts what arrived at the sink for an address.
 func (s *site) to(addr string) (n int) {
