@@ -78,3 +78,9 @@ func TestMachineCorpus(t *testing.T) {
 		})
 	}
 }
+
+func readFile(t testing.TB, file string) []byte {
+	raw, err := os.ReadFile(file)
+	require.NoError(t, err)
+	return raw
+}

@@ -21,8 +21,11 @@ type Said struct {
 
 // Results reads the Authentication-Results fields whose authserv-id is id and
 // which stand above the first Received of another server (RFC 8601 section 5,
-// AUTHN-6). Those below came with the mail and may be forged. Our provider
-// writes its fields above, and its own hops carry its name in "by".
+// AUTHN-6). Those below came with the mail and may be forged. Most servers
+// write the field above their own Received, Gmail writes it below; a server
+// that adds the field must delete forged ones with its own name (section 5),
+// so between its own Received fields and the first foreign one it is believed.
+// Where several speak, the topmost counts.
 func Results(h mime.Header, id string) Said {
 	var s Said
 	if id == "" {
@@ -95,9 +98,14 @@ func (s *Said) read(value, id string) {
 				s.DKIM, s.DKIMDomain = string(r.Value), domainOf(first(r.Domain, r.Identifier))
 			}
 		case *authres.SPFResult:
+			if s.SPF != "" { // the topmost is the border's
+				continue
+			}
 			s.SPF, s.SPFDomain = string(r.Value), domainOf(first(r.From, r.Helo))
 		case *authres.DMARCResult:
-			s.DMARC = string(r.Value)
+			if s.DMARC == "" {
+				s.DMARC = string(r.Value)
+			}
 		}
 	}
 }
