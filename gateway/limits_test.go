@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,7 +19,7 @@ import (
 )
 
 func TestConnectionLimits(t *testing.T) {
-	s := serve(t, &fakeJudge{}, ServerOptions{Listeners: []Listener{open("smtp")}, MaxConns: 3, MaxConnsPerIP: 2})
+	s := serve(t, &fakeJudge{}, ServerOptions{Listeners: []Listener{open("smtp")}, MaxConns: 10, MaxConnsPerIP: 2})
 	a, b := dial(t, s), dial(t, s)
 	a.script(greeting)
 	b.script(greeting)
@@ -119,6 +121,68 @@ func TestReload(t *testing.T) {
 	dial(t, s).script(greeting + mail + "550 5.7.1 RELAY-DENIED this client may not relay; ID")
 }
 
+// TestNothingPersonalIsLogged runs what goes well and what goes wrong, and
+// looks for addresses, passwords and content in log and metrics (ST-5).
+func TestNothingPersonalIsLogged(t *testing.T) {
+	var log syncBuffer
+	reg := prometheus.NewRegistry()
+	opts, trusted := submission(t)
+	inside := open("smtp")
+	inside.Name = "relay"
+	opts.Listeners = append(opts.Listeners, inside)
+	opts.Metrics, opts.Log = reg, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	j := &fakeJudge{rcpt: func(_ context.Context, _ *Envelope, r EnvelopeRecipient) error {
+		switch r.Address.Local() {
+		case "boom":
+			panic("cannot handle " + r.Address.Plain())
+		case "no":
+			return &Denial{Reason: NoConsent, Detail: "news", Err: fmt.Errorf("asked for %v", r.Address)}
+		}
+		return nil
+	}}
+	s, stop := running(t, j, opts)
+	c := dial(t, s)
+	c.script(greeting + "C: EHLO host.secret.example\nS: 250-*")
+	c = c.startTLS(trusted)
+	c.script("C: EHLO host.secret.example\nS: 250-*\nC: AUTH PLAIN " + plain("secret-user", "secret-password") + "\nS: 535 *\nC: AUTH PLAIN " +
+		plain("shop", "open sesame") + "\nS: 235 2.7.0 OK\nC: MAIL FROM:<secret.sender@secret.example>\nS: 250 2.1.0 OK\nC: RCPT TO:<no@secret.example>\nS: 550 *" +
+		"\nC: RCPT TO:<secret@bad address>\nS: 501 *\nC: RCPT TO:<secret@secret.example>\nS: 250 2.1.5 OK\nC: DATA\nS: 354 *\nC: Subject: secret\nC: .\nS: 250 2.0.0 Queued as m1" +
+		"\nC: secret@secret.example\nS: 500 *\nC: MAIL FROM:<>\nS: 250 2.1.0 OK\nC: RCPT TO:<boom@secret.example>\nS: 421 *")
+	conn, err := net.Dial("tcp", s.Addrs()["relay"].String())
+	require.NoError(t, err)
+	defer conn.Close()
+	bare := talk(t, conn)
+	bare.script(begin + "C: DATA\nS: 354 *")
+	bare.send("Subject: secret\nsecret@secret.example\r\n.\r\n")
+	bare.script("S: 550 5.5.2 BARE-LF lines end with CRLF only; ID")
+	require.NoError(t, stop())
+	families, err := reg.Gather()
+	require.NoError(t, err)
+	seen := log.String() + fmt.Sprint(families)
+	require.Contains(t, seen, "message accepted")
+	require.Contains(t, seen, "panic in a session")
+	require.NotContains(t, strings.ToLower(seen), "secret")
+	require.NotContains(t, seen, "sesame")
+}
+
+// syncBuffer is a buffer that several goroutines may write to.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
 func TestPolicyURL(t *testing.T) {
 	j := &fakeJudge{rcpt: func(context.Context, *Envelope, EnvelopeRecipient) error { return &Denial{Reason: Suppressed} }}
 	s := serve(t, j, ServerOptions{Listeners: []Listener{open("smtp")}, PolicyURL: "https://example.org/mail-policy"})
@@ -198,25 +262,25 @@ func TestFailedPasswordsAreForgotten(t *testing.T) {
 }
 
 func TestSlowClients(t *testing.T) {
-	opts := ServerOptions{Listeners: []Listener{open("smtp")}, Idle: 40 * time.Millisecond, Block: 40 * time.Millisecond, Data: 150 * time.Millisecond}
 	timeout := "S: 421 4.4.2 TIMEOUT nothing came for too long; ID\nS!"
 	j := &fakeJudge{}
-	s := serve(t, j, opts)
-	t.Run("silent", func(t *testing.T) { dial(t, s).script(greeting + timeout) })
+	idle := serve(t, j, ServerOptions{Listeners: []Listener{open("smtp")}, Idle: 300 * time.Millisecond})
+	t.Run("silent", func(t *testing.T) { dial(t, idle).script(greeting + timeout) })
 	t.Run("in a command", func(t *testing.T) {
-		c := dial(t, s)
+		c := dial(t, idle)
 		c.script(greeting)
 		c.send("EHLO x.exa")
 		c.script(timeout)
 	})
+	slow := serve(t, j, ServerOptions{Listeners: []Listener{open("smtp")}, Block: 50 * time.Millisecond, Data: 200 * time.Millisecond})
 	t.Run("in data", func(t *testing.T) {
-		c := dial(t, s)
+		c := dial(t, slow)
 		c.script(begin + "C: DATA\nS: 354 *")
 		c.send("Subject: half\r\n\r\nQUIT\r\n")
 		c.script(timeout)
 	})
 	t.Run("octet by octet", func(t *testing.T) {
-		c := dial(t, s)
+		c := dial(t, slow)
 		c.script(begin + "C: DATA\nS: 354 *")
 		tick := time.NewTicker(10 * time.Millisecond)
 		defer tick.Stop()
