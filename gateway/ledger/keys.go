@@ -1,0 +1,66 @@
+package ledger
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+
+	"postern/gateway/address"
+	"postern/gateway/node"
+)
+
+// Tables within the key space of the room; never renumbered.
+const (
+	tabOutbox  byte = 'o' // counter 8 → staged record
+	tabEntry   byte = 'e' // index 8 → head and leaf
+	tabHash    byte = 'h' // stored hash index 8 → 32 octets (tlog.StoredHashIndex)
+	tabHead    byte = 'z' // → size of the tree 8, then its signed checkpoint
+	tabAnchor  byte = 'a' // day "2006-01-02" → signed checkpoint
+	tabPerson  byte = 'k' // subject 16 → its wrapped key
+	tabBySubj  byte = 's' // subject 16, index 8 → nothing
+	tabByID    byte = 'i' // hash of the record id 16 → index 8, for ids given by the caller
+	tabByMsg   byte = 'm' // hash of message 16, index 8 → nothing
+	tabByRef   byte = 'r' // hash of ref 16, index 8 → nothing
+	tabPending byte = 'p' // day of the anchor that still has to be handed out
+)
+
+const prefixLen = 2
+
+func prefix(table byte) []byte { return []byte{node.SpaceLedger, table} }
+
+func withNumber(k []byte, n uint64) []byte { return binary.BigEndian.AppendUint64(k, n) }
+
+func numberKey(table byte, n uint64) []byte {
+	k := make([]byte, 0, prefixLen+8)
+	return withNumber(append(k, node.SpaceLedger, table), n)
+}
+
+func personKey(s address.SubjectID) []byte { return append(prefix(tabPerson), s[:]...) }
+
+func subjectKey(s address.SubjectID) []byte { return append(prefix(tabBySubj), s[:]...) }
+
+// hashedKey is the index key of a text that has no fixed length.
+func hashedKey(table byte, text string) []byte {
+	h := sha256.Sum256([]byte(text))
+	return append(prefix(table), h[:16]...)
+}
+
+// numberOf reads the number a key ends with.
+func numberOf(key []byte) uint64 {
+	if len(key) < 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(key[len(key)-8:])
+}
+
+// after is the first key behind all that begin with p.
+func after(p []byte) []byte {
+	end := bytes.Clone(p)
+	for i := len(end) - 1; i >= 0; i-- {
+		end[i]++
+		if end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}
