@@ -146,6 +146,9 @@ func (e *Engine) data(ctx context.Context, env *Envelope, raw []byte) (Outcome, 
 	if sender == nil {
 		sender = p.advice
 	}
+	if sender == nil {
+		sender = p.soft
+	}
 	if sender == nil && len(env.Recipients) > 1 && keepsUnsubscribe(st, m) {
 		sender = &Denial{Reason: SplitRecipients} // one link can't serve several people (UNS-3)
 	}

@@ -13,6 +13,27 @@ func keepsUnsubscribe(st stream.Stream, m *message) bool {
 	return st.Kind == stream.Marketing && st.Unsubscribe == keepOwn && usableUnsubscribe(m)
 }
 
+// keepsListID tells whether the client's own List-Id stays: where its
+// List-Unsubscribe does and it names the stream's list.
+func keepsListID(st stream.Stream, m *message) bool {
+	return keepsUnsubscribe(st, m) && m.count[fieldListID] == 1 && strings.EqualFold(listIdentifier(m.value(fieldListID)), st.ListID)
+}
+
+// listNames are the lower-case names of the fields that will be ours in a
+// message of a marketing stream; none elsewhere.
+func listNames(st stream.Stream, m *message) map[string]bool {
+	if st.Kind != stream.Marketing {
+		return nil
+	}
+	kept := keepsUnsubscribe(st, m)
+	return map[string]bool{
+		"list-unsubscribe":      !kept,
+		"list-unsubscribe-post": !kept || !oneClickOnly(m),
+		"list-id":               !keepsListID(st, m),
+		"feedback-id":           st.FeedbackID != "",
+	}
+}
+
 // usableUnsubscribe tells whether a client's List-Unsubscribe serves: one
 // field with exactly one https URI (RFC 8058 section 3.1).
 func usableUnsubscribe(m *message) bool {

@@ -14,6 +14,7 @@ import (
 // anybody is asked, so that what can't be relayed is refused first.
 type plan struct {
 	st      stream.Stream
+	soft    *Denial       // a client signature that enforcing would not let pass
 	advice  *Denial       // "looks like marketing" where it may refuse
 	add     []byte        // fields to put behind the trace fields
 	remove  []header.Span // fields that do not leave
@@ -42,11 +43,14 @@ func (e *Engine) plan(r *rules, st stream.Stream, m *message, sender *Denial, lo
 			p.remove = append(p.remove, s)
 		}
 	}
-	p.newDate = !m.has(fieldDate)
 	p.idHash = m.idHash()
-	if !m.has(fieldMessageID) {
-		p.newID = e.newMessageID(m)
-		p.idHash = hashMessageID(p.newID)
+	p.signs = st.Sign == signSmarthost || (st.Sign == signDKIM && e.canSign(m.fromDomain()))
+	if p.signs || !m.has(fieldSignature) { // a client that signs may have signed that there is none
+		p.newDate = !m.has(fieldDate)
+		if !m.has(fieldMessageID) {
+			p.newID = e.newMessageID(m)
+			p.idHash = hashMessageID(p.newID)
+		}
 	}
 	if st.Kind == stream.Marketing && m.stray && !(p.mbox && strayOnlyFirst(m.hdr)) {
 		return nil, malformed("header")
@@ -57,13 +61,16 @@ func (e *Engine) plan(r *rules, st stream.Stream, m *message, sender *Denial, lo
 	if den := e.planLines(m, p, longest); den != nil {
 		return nil, den
 	}
-	if p.signs = st.Sign == signSmarthost || (st.Sign == signDKIM && e.canSign(m.fromDomain())); !p.signs && st.Sign == signDKIM && sender == nil {
+	if !p.signs && st.Sign == signDKIM && sender == nil {
 		return nil, &Denial{Reason: SignerFailed, Defer: true}
 	}
-	if den := e.planSignatures(st, m, p); den != nil {
+	if den := e.planSignatures(m, p, r.mode(st)); den != nil {
 		return nil, den
 	}
 	e.advise(r, st, m, p)
+	if sender == nil {
+		sender = p.soft
+	}
 	if sender != nil && r.mode(st) == stream.Annotate {
 		p.add = append(p.add, "X-Postern-Verdict: would-deny; reason="+sender.label()+"\r\n"...)
 	}
@@ -138,26 +145,39 @@ const maxLine = 998
 
 // planSignatures finds client signatures that our changes would break. They
 // go, with ours in their place, or the message is refused; none is broken in
-// silence (SMTP-2).
-func (e *Engine) planSignatures(st stream.Stream, m *message, p *plan) *Denial {
+// silence (SMTP-2). Where a mode refuses nothing, the list fields are left
+// alone instead.
+func (e *Engine) planSignatures(m *message, p *plan, mode stream.Mode) *Denial {
 	if !m.has(fieldSignature) {
 		return nil
 	}
-	changed := p.changedNames(m)
+	common, list := p.commonNames(m), listNames(p.st, m)
+	var broken []header.Span
+	var den *Denial
+	hard := false
 	for _, s := range m.hdr.Find("DKIM-Signature") {
-		if p.subst == nil && !coversAny(m.hdr.Value(s), changed) {
+		v := m.hdr.Value(s)
+		always := p.subst != nil || coversAny(v, common)
+		if !always && !coversAny(v, list) {
 			continue
 		}
-		if st.Signed == signedRefuse || !p.signs {
-			return &Denial{Reason: AlreadySigned}
+		broken = append(broken, s)
+		if p.st.Signed == signedRefuse || !p.signs {
+			den, hard = &Denial{Reason: AlreadySigned}, hard || always
 		}
-		p.remove = append(p.remove, s)
 	}
-	return nil
+	switch {
+	case den == nil:
+		p.remove = append(p.remove, broken...)
+	case !hard && mode != stream.Enforce:
+		p.soft = den
+		den = nil
+	}
+	return den
 }
 
-// changedNames are the lower-case names of the fields that will differ.
-func (p *plan) changedNames(m *message) map[string]bool {
+// commonNames are the lower-case names of the fields that differ in every copy.
+func (p *plan) commonNames(m *message) map[string]bool {
 	out := map[string]bool{}
 	for _, s := range p.remove {
 		out[strings.ToLower(string(m.hdr.Name(s)))] = true
@@ -170,14 +190,6 @@ func (p *plan) changedNames(m *message) map[string]bool {
 	}
 	if p.newID != "" {
 		out["message-id"] = true
-	}
-	if p.st.Kind == stream.Marketing {
-		for _, n := range []string{"list-unsubscribe", "list-unsubscribe-post", "list-id"} {
-			out[n] = true
-		}
-		if p.st.FeedbackID != "" {
-			out["feedback-id"] = true
-		}
 	}
 	return out
 }

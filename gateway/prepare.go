@@ -41,6 +41,12 @@ func (e *Engine) Prepare(ctx context.Context, m *spool.Message, due []int) ([]de
 	if err := job.read(); err != nil {
 		return nil, nil, fmt.Errorf("prepare message %s: %w", m.ID, err)
 	}
+	if !job.mayChange() {
+		for _, a := range job.allowed {
+			refusals = append(refusals, refuse(a.index, &Denial{Reason: AlreadySigned}))
+		}
+		return nil, refusals, nil
+	}
 	copies, more := job.copies(ctx)
 	return copies, append(refusals, more...), nil
 }
@@ -56,8 +62,10 @@ type job struct {
 	allowed []addressee
 	denied  []addressee
 	msg     *message
-	own     []string // domains of the stream
-	at      int      // where our own fields go
+	own     []string      // domains of the stream
+	at      int           // where our own fields go
+	broken  []header.Span // client signatures that go
+	asIs    bool          // list fields are left alone
 	subst   *substitution
 	body    func() dkim.BodyHash
 }
@@ -134,6 +142,26 @@ func (j *job) read() error {
 		return fmt.Errorf("stream %s wants DKIM, no signer is there", j.st.Name)
 	}
 	return nil
+}
+
+// mayChange looks for client signatures that our list fields would break.
+// Where we sign they go; else, in a mode that refuses nothing, the header is
+// left as it is; else the answer is no (SMTP-2).
+func (j *job) mayChange() bool {
+	names := listNames(j.st, j.msg)
+	if names == nil || !j.msg.has(fieldSignature) {
+		return true
+	}
+	for _, s := range j.msg.hdr.Find("DKIM-Signature") {
+		if coversAny(j.msg.hdr.Value(s), names) {
+			j.broken = append(j.broken, s)
+		}
+	}
+	if len(j.broken) == 0 || (j.st.Signed != signedRefuse && (j.st.Sign == signSmarthost || j.signs())) {
+		return true
+	}
+	j.asIs = j.mode != stream.Enforce
+	return j.asIs
 }
 
 // copies builds what leaves, several at a time where each needs a signature.
@@ -294,6 +322,12 @@ func (j *job) signed(ctx context.Context, c delivery.Copy) (delivery.Copy, error
 func (j *job) marketingHeader(token string, extra []byte) []byte {
 	e, m := j.e, j.msg
 	edit := m.hdr.Edit()
+	if j.asIs {
+		return edit.Insert(j.at, extra).Bytes()
+	}
+	for _, s := range j.broken {
+		edit.Remove(s)
+	}
 	own := make([]byte, 0, 640)
 	if !keepsUnsubscribe(j.st, m) {
 		edit.RemoveAll("List-Unsubscribe").RemoveAll("List-Unsubscribe-Post")
@@ -302,8 +336,10 @@ func (j *job) marketingHeader(token string, extra []byte) []byte {
 		edit.RemoveAll("List-Unsubscribe-Post")
 		own = append(own, oneClick...)
 	}
-	edit.RemoveAll("List-Id")
-	own = append(own, "List-Id: "+listTitle(j.st.Title)+"<"+j.st.ListID+">\r\n"...)
+	if !keepsListID(j.st, m) {
+		edit.RemoveAll("List-Id")
+		own = append(own, "List-Id: "+listTitle(j.st.Title)+"<"+j.st.ListID+">\r\n"...)
+	}
 	if j.st.FeedbackID != "" {
 		edit.RemoveAll("Feedback-ID")
 		own = append(own, "Feedback-ID: "+j.st.FeedbackID+"\r\n"...)

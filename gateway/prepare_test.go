@@ -231,6 +231,43 @@ func TestClientSignatures(t *testing.T) {
 			}
 		})
 	}
+	for _, mode := range []stream.Mode{stream.Observe, stream.Annotate} {
+		t.Run("left alone where nothing is refused: "+string(mode), func(t *testing.T) {
+			b := newTestEngine(t, nil)
+			b.SetMode("news", mode)
+			m := b.accept(t, letter("a@news.example.org", covering, "List-Unsubscribe: <https://crm.example.org/u>"), "yes@example.com")
+			require.Equal(t, AlreadySigned, b.report.would[0].Reason)
+			copies, _ := prepareAll(t, b, m)
+			hdr := string(copies[0].Header)
+			require.Contains(t, hdr, covering)
+			require.Contains(t, hdr, "<https://crm.example.org/u>")
+			require.NotContains(t, hdr, "privacy.example.org")
+			require.Equal(t, mode == stream.Annotate, strings.Contains(hdr, "would-deny; reason=already-signed"))
+
+			b.SetMode("news", stream.Enforce)
+			copies, refusals := prepareAll(t, b, m)
+			require.Empty(t, copies)
+			require.Equal(t, string(AlreadySigned), refusals[0].Reason)
+
+			signs := newTestEngine(t, signing(t))
+			copies, _ = prepareAll(t, signs, m)
+			require.NotContains(t, string(copies[0].Header), "s=c;")
+			require.Equal(t, 2, verifySigned(t, copies[0]))
+		})
+	}
+	t.Run("what is kept is not broken", func(t *testing.T) {
+		b := newTestEngine(t, nil)
+		b.restream(t, func(st *stream.Stream) { st.Unsubscribe, st.Signed = "keep", "refuse" })
+		raw := letter("a@news.example.org", "DKIM-Signature: v=1; h=from:list-unsubscribe:list-unsubscribe-post:list-id; b=y",
+			"List-Unsubscribe: <https://crm.example.org/u>", "List-Unsubscribe-Post: List-Unsubscribe=One-Click", "List-Id: Mine <NEWS.example.org>")
+		copies, _ := prepareAll(t, b, b.accept(t, raw, "yes@example.com"))
+		require.Contains(t, string(copies[0].Header)+"\r\n", string(raw[:bytes.Index(raw, []byte("\r\n\r\n"))]))
+	})
+	t.Run("nothing is added that a client signed as absent", func(t *testing.T) {
+		b := newTestEngine(t, nil)
+		m := b.accept(t, []byte("DKIM-Signature: h=from:date:date:message-id; b=x\r\nFrom: a@example.org\r\n\r\nx"), "x@example.com")
+		require.Equal(t, 3, len(header.Parse(m.Header).Spans()), "Received and the two that were there")
+	})
 	t.Run("transactional mail keeps its signature", func(t *testing.T) {
 		b := newTestEngine(t, nil)
 		copies, _ := prepareAll(t, b, b.accept(t, letter("a@example.org", covering, "X-Postern-Stream: orders"), "a@example.com"))

@@ -43,7 +43,7 @@ func (e *Engine) Submit(ctx context.Context, o Outgoing) (string, error) {
 	if den != nil {
 		return "", fmt.Errorf("submit mail of stream %s: %w", st.Name, den)
 	}
-	env := &Envelope{Grant: &Grant{Client: "postern"}, ReversePath: o.ReversePath, UTF8: true, EightBit: true,
+	env := &Envelope{Grant: &Grant{Client: "postern"}, Helo: e.opts.Hostname, ReversePath: o.ReversePath, UTF8: true, EightBit: true,
 		Recipients: []EnvelopeRecipient{{Address: o.To}}}
 	if o.NotifyNever {
 		env.Recipients[0].Notify = "NEVER"
