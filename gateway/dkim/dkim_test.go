@@ -158,6 +158,40 @@ func TestRotationSignsWithBoth(t *testing.T) {
 	}
 }
 
+func TestKeysTakeOver(t *testing.T) {
+	old, err := testKeys()
+	require.NoError(t, err)
+	day := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	next := old[0]
+	next.Selector, next.From = "r2", day
+	last := next
+	last.Selector, last.From = "r3", day.AddDate(0, 1, 0)
+	for _, c := range []struct {
+		name string
+		keys []Key
+		now  time.Time
+		want []string
+	}{
+		{"before", []Key{next, old[0], old[1]}, day.Add(-time.Second), []string{"r1", "e1"}},
+		{"from the day on", []Key{old[1], old[0], next}, day, []string{"r2", "e1"}},
+		{"the last begun", []Key{last, next, old[0]}, day.AddDate(1, 0, 0), []string{"r3"}},
+		{"between", []Key{last, next, old[0]}, day.AddDate(0, 0, 3), []string{"r2"}},
+		{"none has begun", []Key{last, next}, day.AddDate(-1, 0, 0), []string{"r2"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := New(c.keys, Options{Now: func() time.Time { return c.now }})
+			require.NoError(t, err)
+			sig, err := s.Sign([]byte(sample), HashBody(nil), "example.org")
+			require.NoError(t, err)
+			var got []string
+			for _, field := range strings.Split(string(sig), "DKIM-Signature:")[1:] {
+				got = append(got, Tags(strings.Join(strings.Fields(field), ""))["s"])
+			}
+			require.Equal(t, c.want, got)
+		})
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	keys, err := testKeys()
 	require.NoError(t, err)

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 )
 
 // Algorithm is the key part of a= and the k= of the DNS record.
@@ -31,6 +32,7 @@ type Key struct {
 	Domain   string // d=, lower-case A-labels
 	Selector string // s=
 	Private  crypto.Signer
+	From     time.Time // signs from then on; zero: at once
 }
 
 // Algorithm tells the kind of key.

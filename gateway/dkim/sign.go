@@ -44,9 +44,10 @@ type Signer struct {
 	opts     Options
 }
 
-// New takes all keys that sign now; several of one domain all sign each
-// message, so that a selector can be rotated in overlap and ed25519 stands
-// beside rsa. Errors: a key without domain, selector or private part, an RSA
+// New takes the keys of all domains. Of one domain and algorithm the key whose
+// From came last signs, so that a new selector can be published days before
+// it takes over; several of the same From all sign. ed25519 stands beside rsa.
+// Errors: a key without domain, selector or private part, an RSA
 // key under 2048 bits, ed25519 without an RSA key beside it (RFC 8463 section
 // 3 keeps it optional for verifiers).
 func New(keys []Key, opts Options) (*Signer, error) {
@@ -70,6 +71,36 @@ func New(keys []Key, opts Options) (*Signer, error) {
 		}
 	}
 	return s, nil
+}
+
+// signing picks the keys that sign at now: of each algorithm those that began
+// last. Before the first has begun, the first does.
+func signing(keys []Key, now time.Time) []Key {
+	out := make([]Key, 0, 2)
+	for _, alg := range []Algorithm{RSA, Ed25519} {
+		var best []Key
+		for _, k := range keys {
+			switch {
+			case k.Algorithm() != alg:
+			case len(best) == 0 || better(k.From, best[0].From, now):
+				best = append(best[:0], k)
+			case k.From.Equal(best[0].From):
+				best = append(best, k)
+			}
+		}
+		out = append(out, best...)
+	}
+	return out
+}
+
+// better tells whether a key from a is to be preferred to one from b.
+func better(a, b, now time.Time) bool {
+	if begunA, begunB := !a.After(now), !b.After(now); begunA != begunB {
+		return begunA
+	} else if begunA {
+		return a.After(b)
+	}
+	return a.Before(b)
 }
 
 func hasRSA(keys []Key) bool {
@@ -112,7 +143,7 @@ func (s *Signer) Sign(hdr []byte, body BodyHash, domain string) ([]byte, error) 
 	canonical, names := canonicalHeader(header.Parse(hdr))
 	now := s.opts.Now()
 	var out []byte
-	for _, k := range keys {
+	for _, k := range signing(keys, now) {
 		field, err := signOne(k, canonical, names, body, now, now.Add(s.opts.Lifetime))
 		if err != nil {
 			return nil, fmt.Errorf("sign for %s with selector %s: %w", k.Domain, k.Selector, err)
