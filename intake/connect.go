@@ -14,6 +14,8 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
+
+	"postern/intake/oauth"
 )
 
 // errRefused says the server did not take our credentials: an operator must
@@ -128,6 +130,9 @@ func (c *conn) login(ctx context.Context, b *box, host string, port int) error {
 
 func (c *conn) bearer(ctx context.Context, b *box, host string, port int) error {
 	token, err := b.OAuth.Token(ctx)
+	if errors.Is(err, oauth.ErrDenied) {
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
 	if err != nil {
 		return fmt.Errorf("get access token: %w", err)
 	}
@@ -145,7 +150,11 @@ func (c *conn) bearer(ctx context.Context, b *box, host string, port int) error 
 			return fmt.Errorf("%w: %w", errRefused, errNoMechanism)
 		}
 	}
-	return refused(c.Authenticate(oauthClient(mechanism, b.User, token, host, port)))
+	err = refused(c.Authenticate(oauthClient(mechanism, b.User, token, host, port)))
+	if errors.Is(err, errRefused) {
+		b.OAuth.Refused(token)
+	}
+	return err
 }
 
 // refused tells a NO of the server from a lost connection. The server's text

@@ -3,6 +3,8 @@ package intake
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -197,3 +199,9 @@ func (s *store) all() []queue.Incoming {
 }
 
 func (s *store) opened() int { s.mu.Lock(); defer s.mu.Unlock(); return s.calls }
+
+func writeText(t testing.TB, path, text string) {
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+	require.NoError(t, os.Chmod(filepath.Dir(path), 0o755))
+	require.NoError(t, os.Chmod(filepath.Dir(filepath.Dir(path)), 0o755))
+}
