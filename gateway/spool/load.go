@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"postern/gateway/node"
 )
 
 // put stores plain under key, sealed where a key is configured.
@@ -169,6 +172,22 @@ func (s *Store) recover() error {
 		}
 	}
 	return nil
+}
+
+// reportDamage tells of logs that node.Open could read in part only: what was
+// accepted last before the damage may be lost.
+func (s *Store) reportDamage(dir string) {
+	if dir == "" {
+		return
+	}
+	kept, err := filepath.Glob(filepath.Join(dir, node.DamagedFolder, "*.log"))
+	if err != nil {
+		return
+	}
+	for _, name := range kept {
+		s.damaged.Add(1)
+		s.opts.Log.Error("the store's log was damaged, its last messages may be lost; remove the copy when looked into", "copy", name)
+	}
 }
 
 // lost reports something that can't be read back.

@@ -80,6 +80,7 @@ func New(db *pebble.DB, dir string, trail Trail, opts Options) (*Store, error) {
 			return nil, fmt.Errorf("open spool: %w", err)
 		}
 	}
+	s.reportDamage(dir)
 	if err := s.recover(); err != nil {
 		return nil, fmt.Errorf("recover spool: %w", err)
 	}
