@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"postern/gateway/address"
@@ -390,4 +391,28 @@ func TestUNS_13_ScopesReachAsFarAsTheySay(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, out[0].Suppressed, "ends at the controller")
 	})
+}
+
+func TestMetricsCountByClosedSets(t *testing.T) {
+	g := newRig(t)
+	reg := prometheus.NewRegistry()
+	var err error
+	g.Registry, err = New(g.rdb, g.ring, g.db, g.trail, Options{Now: g.clock.now, Metrics: reg})
+	require.NoError(t, err)
+	g.record(t, given(mina))
+	ask(t, g.Registry, mina)
+	s := unsub(mina)
+	s.Source = "import:mina@example.org.csv"
+	g.suppress(t, s)
+	families, err := reg.Gather()
+	require.NoError(t, err)
+	var names []string
+	for _, f := range families {
+		names = append(names, f.GetName())
+		require.NotContains(t, f.String(), "mina")
+	}
+	require.Equal(t, []string{"postern_consent_events_total", "postern_consent_lookup_seconds", "postern_consent_lookups_total",
+		"postern_consent_optouts_total", "postern_consent_waiting"}, names)
+	_, err = New(g.rdb, g.ring, g.db, g.trail, Options{Metrics: reg})
+	require.ErrorContains(t, err, "register consent metrics")
 }

@@ -16,6 +16,13 @@ import (
 // send: errors wrap ErrStoreUnavailable, also where Redis may have forgotten
 // something, or ErrDamaged.
 func (r *Registry) Lookup(ctx context.Context, controller, purpose string, stream uint16, addrs []address.Address) ([]Answer, error) {
+	from := time.Now()
+	answers, err := r.lookup(ctx, controller, purpose, stream, addrs)
+	r.met.looked(len(addrs), time.Since(from), err)
+	return answers, err
+}
+
+func (r *Registry) lookup(ctx context.Context, controller, purpose string, stream uint16, addrs []address.Address) ([]Answer, error) {
 	if err := r.blocked.get(); err != nil {
 		return nil, err
 	}

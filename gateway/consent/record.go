@@ -29,6 +29,7 @@ func (r *Registry) Record(ctx context.Context, e Event) (id string, err error) {
 	if e.Time.IsZero() || e.Time.After(now) {
 		e.Time = now
 	}
+	r.met.events.WithLabelValues(string(e.Action)).Inc()
 	if optOut(e.Action) {
 		return r.recordOptOut(ctx, e)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"postern/gateway/address"
@@ -55,6 +56,8 @@ type Options struct {
 	Now func() time.Time
 	// Log takes warnings. Default: discarded.
 	Log *slog.Logger
+	// Metrics takes the metrics postern_consent_*. Default: none.
+	Metrics prometheus.Registerer
 }
 
 func (o Options) withDefaults() Options {
@@ -106,6 +109,7 @@ type Registry struct {
 	ring    *address.Keyring
 	journal *journal
 	opts    Options
+	met     *metrics
 	direct  bool // the client heeds context deadlines by itself
 
 	keys    int // how many subject-id keys are live
@@ -117,7 +121,7 @@ type Registry struct {
 // New makes a registry over rdb and the node's store db. trail may be nil
 // where nothing is recorded. Redis need not answer yet. Set
 // ContextTimeoutEnabled in the client's options, which saves a goroutine per
-// call. Errors: an unreadable journal.
+// call. Errors: an unreadable journal, metrics that are registered already.
 func New(rdb redis.UniversalClient, ring *address.Keyring, db *pebble.DB, trail Trail, opts Options) (*Registry, error) {
 	if rdb == nil || ring == nil || db == nil {
 		return nil, errors.New("consent registry: Redis client, keyring and node store are needed")
@@ -126,8 +130,12 @@ func New(rdb redis.UniversalClient, ring *address.Keyring, db *pebble.DB, trail 
 	if err != nil {
 		return nil, fmt.Errorf("open consent journal: %w", err)
 	}
+	met, err := newMetrics(opts.Metrics, j)
+	if err != nil {
+		return nil, err
+	}
 	return &Registry{
-		rdb: rdb, ring: ring, journal: j, opts: opts.withDefaults(), direct: heedsContext(rdb),
+		met: met, rdb: rdb, ring: ring, journal: j, opts: opts.withDefaults(), direct: heedsContext(rdb),
 		keys: len(ring.Fingerprints()), moves: make(chan move, 1024),
 	}, nil
 }

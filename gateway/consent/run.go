@@ -52,8 +52,11 @@ func (r *Registry) look(ctx context.Context, before map[string]string) (map[stri
 		if err != nil {
 			return before, err
 		}
-		if before != nil && changed(before, now) {
-			r.opts.Log.Warn("redis was restarted or replaced: replaying the journal of opt-outs")
+		// The marker lives on one master: what another one lost while this
+		// node was away does not show in it.
+		_, sharded := r.rdb.(*redis.ClusterClient)
+		if before == nil && sharded || before != nil && changed(before, now) {
+			r.opts.Log.Info("replaying the journal of opt-outs: redis was restarted or replaced, or is a cluster")
 			if _, err := r.Replay(ctx); err != nil {
 				return before, err
 			}
