@@ -2,12 +2,14 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 	"github.com/redis/go-redis/v9"
 
+	"postern/classifier"
 	"postern/gateway/consent"
 )
 
@@ -22,8 +24,12 @@ type Aside struct {
 
 // SetAside keeps a mail that became no case, with the reason in a closed word,
 // so that an operator can look through them and make a case of one with its
-// true receipt date (DSR-1). It is idempotent on the message's place.
+// true receipt date (DSR-1). It is idempotent on the message's place. A bounce
+// at the reverse-path of a case marks that case (AR-10).
 func (q *Queue) SetAside(ctx context.Context, in Incoming, why string) error {
+	if err := q.bounced(ctx, in, why); err != nil {
+		return err
+	}
 	id := ulid.Make().String()
 	key, wrapped, err := q.vault.Make(id)
 	if err != nil {
@@ -40,6 +46,23 @@ func (q *Queue) SetAside(ctx context.Context, in Incoming, why string) error {
 	}
 	return nil
 }
+
+// bounced marks the case whose letter came back; delays and receipts of
+// delivery say nothing final.
+func (q *Queue) bounced(ctx context.Context, in Incoming, why string) error {
+	no := q.ParseCaseToken(in.ReplyToken)
+	if no == "" || in.Result.Kind != classifier.KindBounce || why != bounceFailed {
+		return nil
+	}
+	err := q.undeliverable(ctx, no, "dsn", "bounce:"+sha(seenField(in)))
+	if errors.Is(err, ErrUnknown) {
+		return nil // the case was deleted at the end of its time
+	}
+	return err
+}
+
+// bounceFailed is intake's word for a report of final failure.
+const bounceFailed = "bounce"
 
 // Asides lists mails set aside, newest first.
 func (q *Queue) Asides(ctx context.Context, limit, offset int) ([]Aside, error) {

@@ -18,6 +18,9 @@ func decodeQP(t *testing.T, body []byte) string {
 	return string(out)
 }
 
+// testToken is the token a world's queue gives a case.
+var testToken func(string) string
+
 func TestAttach(t *testing.T) {
 	cases := []struct {
 		name  string
@@ -33,12 +36,14 @@ func TestAttach(t *testing.T) {
 		{"answer to our receipt", func(_ Incoming, ref Ref, in *Incoming) {
 			in.References = []string{ref.Number + ".0123456789abcdef@shop.example.org"}
 		}, true},
+		{"reply token", func(_ Incoming, ref Ref, in *Incoming) { in.ReplyToken = testToken(ref.Number) }, true},
 		{"nothing in common", func(Incoming, Ref, *Incoming) {}, false},
 		{"another controller", func(_ Incoming, ref Ref, in *Incoming) { in.Controller, in.CaseNo = "club", ref.Number }, false},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
+			testToken = w.q.CaseToken
 			first := mailFrom("alice@example.com", classifier.Access)
 			ref, err := w.q.Open(ctx, first)
 			require.NoError(t, err)
@@ -91,4 +96,31 @@ func TestAttachedOptOutBindsAndReopens(t *testing.T) {
 	due, err := w.q.List(ctx, Filter{Live: true})
 	require.NoError(t, err)
 	require.Len(t, due, 1, "the clock runs again")
+}
+
+func TestBounceOfLetterMarksCase(t *testing.T) {
+	w := newWorld(t)
+	no := w.open(classifier.Access)
+	_, err := w.q.Move(ctx, no, Move{Action: ActAnswer, Actor: "operator:eve", Reason: "by-portal"})
+	require.NoError(t, err)
+	in := mailFrom("mailer-daemon@example.com")
+	in.ReplyToken, in.Result.Kind = w.q.CaseToken(no), classifier.KindBounce
+	require.NoError(t, w.q.SetAside(ctx, in, "delayed"))
+	require.Equal(t, Answered, w.show(no).State, "a delay is no failure")
+	in.UID++
+	require.NoError(t, w.q.SetAside(ctx, in, bounceFailed))
+	require.NoError(t, w.q.SetAside(ctx, in, bounceFailed))
+	c, events, err := w.q.Show(ctx, no)
+	require.NoError(t, err)
+	require.Equal(t, Opened, c.State)
+	n := 0
+	for _, a := range actions(events) {
+		if a == ActBounced {
+			n++
+		}
+	}
+	require.Equal(t, 1, n)
+	in.UID++
+	in.ReplyToken = in.ReplyToken[:8] + "aaaaaaaaaaaa"
+	require.NoError(t, w.q.SetAside(ctx, in, bounceFailed), "a forged token marks nothing")
 }

@@ -20,6 +20,7 @@ const (
 	FlagOtherSender   = "other-sender"  // a mail came from another address
 	FlagUndeliverable = "undeliverable" // a mail of ours did not arrive
 	FlagTrouble       = "trouble"       // work on it was given up
+	FlagManual        = "manual"        // a person has to read the original mail
 	FlagHold          = "hold"          // an address named in the text waits for an operator
 )
 

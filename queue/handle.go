@@ -29,6 +29,9 @@ func (q *Queue) handleMail(ctx context.Context, no string, index int) error {
 			return err
 		}
 	}
+	if err := q.stopped(ctx, no, index, in); err != nil {
+		return err
+	}
 	if err := q.acknowledge(ctx, no, index, in); err != nil {
 		return err
 	}

@@ -162,9 +162,13 @@ func (c *Case) link(no string) {
 // Undeliverable records that a mail of ours came back: what it was to do is
 // not done, so an answered case is open again and its clock runs on (AR-10).
 func (q *Queue) Undeliverable(ctx context.Context, number, status string) error {
-	no := FindCaseNo(number)
+	return q.undeliverable(ctx, FindCaseNo(number), status, "")
+}
+
+// undeliverable is Undeliverable, once per name where one is given.
+func (q *Queue) undeliverable(ctx context.Context, no, status, once string) error {
 	var controller string
-	_, _, err := q.change(ctx, no, "", func(c *Case, ch *changing) error {
+	word, _, err := q.change(ctx, no, once, func(c *Case, ch *changing) error {
 		controller = c.Controller
 		c.addFlag(FlagUndeliverable)
 		e := Event{Actor: "rule", Action: ActBounced, Reason: "bounced", Data: map[string]string{"status": status}}
@@ -180,7 +184,7 @@ func (q *Queue) Undeliverable(ctx context.Context, number, status string) error 
 		ch.events = append(ch.events, e)
 		return nil
 	})
-	if err != nil {
+	if err != nil || word == "once" {
 		return err
 	}
 	q.tell(ctx, Notice{Kind: "alert", Case: no, Controller: controller, Reason: "undeliverable"})

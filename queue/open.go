@@ -71,7 +71,7 @@ func (q *Queue) store(ctx context.Context, in Incoming) (Ref, int, error) {
 // parent finds the case a mail names: by its number, in subject or reply
 // token, or by the Message-ID of what it answers.
 func (q *Queue) parent(ctx context.Context, in Incoming) (string, error) {
-	numbers := []string{FindCaseNo(in.CaseNo)}
+	numbers := []string{q.ParseCaseToken(in.ReplyToken), FindCaseNo(in.CaseNo)}
 	for _, id := range append([]string{in.InReplyTo}, in.References...) {
 		numbers = append(numbers, FindCaseNo(id))
 		if id == "" {
@@ -171,6 +171,9 @@ func (q *Queue) newCase(no string, in Incoming) (*Case, period) {
 	if alerting(in) {
 		c.Flags = append(c.Flags, FlagAlert)
 	}
+	if in.Manual != "" {
+		c.Flags = append(c.Flags, FlagManual)
+	}
 	return c, p
 }
 
@@ -203,6 +206,9 @@ func (q *Queue) attach(ctx context.Context, no string, in Incoming) (Ref, int, e
 		}
 		if alerting(in) {
 			c.addFlag(FlagAlert)
+		}
+		if in.Manual != "" {
+			c.addFlag(FlagManual)
 		}
 		ch.events = append(ch.events, e)
 		if !c.State.Live() && c.State != Merged {

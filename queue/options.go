@@ -68,6 +68,8 @@ type Options struct {
 	OldVaultKeys [][]byte          // former ones, newest first; they only open
 	Keyring      *address.Keyring  // subject ids
 	AckStream    map[string]string // controller id → name of the service stream its replies leave under; without one no reply is sent
+	VaultDir     string            // folder of sealed files, shared by all nodes; "": systems may give 1 MiB a case
+	Connections  []Connection      // the company's own systems
 	TextDir      string            // files that override reply texts; "": none
 
 	Now func() time.Time // default time.Now

@@ -26,6 +26,7 @@ type Queue struct {
 	o       Options
 	vault   *vault.Keys
 	texts   *reply.Catalogue
+	files   *vault.Files // nil: no vault folder
 	waitAOF bool
 	scripts sync.Map // hashes the server was given
 
@@ -54,6 +55,11 @@ func New(rdb redis.UniversalClient, d Deps, o Options) (*Queue, error) {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
 	q := &Queue{rdb: rdb, d: d, o: o, vault: keys, texts: texts, calendars: map[string]*clock.Calendar{}}
+	if o.VaultDir != "" {
+		if q.files, err = vault.NewFiles(o.VaultDir); err != nil {
+			return nil, fmt.Errorf("queue: %w", err)
+		}
+	}
 	if err := q.addHolidays(); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}

@@ -76,7 +76,7 @@ var moves = map[Action]struct {
 }{
 	ActStart:    {[]State{Received}, Opened},
 	ActAsk:      {[]State{Received, Opened}, Identity},
-	ActIdentify: {[]State{Identity}, Opened},
+	ActIdentify: {[]State{Received, Identity, Opened}, Opened},
 	ActWait:     {[]State{Received, Opened}, Waiting},
 	ActResume:   {[]State{Waiting}, Opened},
 	ActExtend:   {live, ""},

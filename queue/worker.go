@@ -16,8 +16,8 @@ import (
 // job is one piece of work of the stream. It holds ids only.
 type job struct {
 	Case string `json:"case"`
-	Do   string `json:"do"` // "mail", "trail", "remind", "send"
-	N    string `json:"n"`  // index of mail or event, or the reminder's kind
+	Do   string `json:"do"` // "mail", "trail", "remind", "send", "fulfil"
+	N    string `json:"n"`  // index of mail, event, letter or task, or the reminder's kind
 	Try  string `json:"try"`
 }
 
@@ -145,6 +145,8 @@ func (q *Queue) do(ctx context.Context, j job) error {
 		return q.remind(ctx, j.Case, j.N)
 	case "send":
 		return q.send(ctx, j.Case, j.N)
+	case "fulfil":
+		return q.fulfil(ctx, j.Case, j.N)
 	}
 	return fmt.Errorf("%w: unknown work %q", errPermanent, j.Do)
 }
@@ -163,6 +165,7 @@ func (q *Queue) finish(ctx context.Context, id string, j job, err error) {
 		verb, why = "dead", "gave-up"
 		q.o.Log.Error("work given up, see the dead letters", "case", j.Case, "do", j.Do, "tries", try+1, "err", err)
 		q.tell(ctx, Notice{Kind: "dead", Case: j.Case, Reason: j.Do})
+		q.troubled(ctx, j)
 	default:
 		verb = "later"
 		at = at.Add(min(q.o.Backoff<<min(try, 20), time.Hour))
@@ -170,6 +173,25 @@ func (q *Queue) finish(ctx context.Context, id string, j job, err error) {
 	}
 	j.Try = strconv.Itoa(try + 1)
 	q.end(ctx, id, j, verb, at, why)
+}
+
+// troubled marks the case of work that was given up, so that an operator sees
+// it there too.
+func (q *Queue) troubled(ctx context.Context, j job) {
+	if j.Do == "trail" { // a mark would be an event to prove in its turn
+		return
+	}
+	_, _, err := q.change(ctx, j.Case, "", func(c *Case, ch *changing) error {
+		c.addFlag(FlagTrouble)
+		ch.events = append(ch.events, Event{Actor: "rule", Action: ActAlert, Reason: "gave-up", Data: map[string]string{"do": j.Do, "n": j.N}})
+		return nil
+	})
+	if err == nil && j.Do == "fulfil" {
+		err = q.gaveUp(ctx, j)
+	}
+	if err != nil && !errors.Is(err, ErrUnknown) {
+		q.o.Log.Error("trouble could not be marked in its case", "case", j.Case, "err", err)
+	}
 }
 
 // end takes an entry out of the stream and puts the job where verb says.

@@ -1,0 +1,234 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"postern/gateway/address"
+	"postern/gateway/consent"
+	"postern/queue/fulfil"
+)
+
+// Connection says which system is asked to do what, for which controller.
+type Connection struct {
+	Controller string // "" for all
+	Verbs      []fulfil.Verb
+	Connector  fulfil.Connector
+}
+
+// Task is one request to one system and how far it is.
+type Task struct {
+	Index  int           `json:"-"`
+	Key    string        `json:"key"` // idempotency key, the same in every try
+	System string        `json:"system"`
+	Verb   fulfil.Verb   `json:"verb"`
+	Status fulfil.Status `json:"status,omitempty"` // "" not asked yet
+	Law    string        `json:"law,omitempty"`
+	Until  string        `json:"until,omitempty"`
+	Count  int           `json:"count,omitempty"`
+	DryRun bool          `json:"dry,omitempty"`
+	Asked  time.Time     `json:"asked"`
+	File   string        `json:"file,omitempty"` // id of the data it gave, in the vault
+}
+
+// Done tells whether nothing more is to come.
+func (t Task) Done() bool { return fulfil.Outcome{Status: t.Status}.Final() }
+
+// Order is an operator's order to the systems.
+type Order struct {
+	Verb    fulfil.Verb
+	Actor   string            // "operator:<name>"
+	Address address.Address   // the zero Address takes the person's
+	Facts   map[string]string // what is to be corrected, ...; sealed
+	DryRun  bool              // ask what would happen
+	Approve string            // for Erase: the case number, typed by the approver
+}
+
+// Flags of fulfilment.
+const (
+	FlagLegalHold = "legal-hold" // nothing may be deleted
+	FlagFailed    = "failed"     // a system could not do its part
+)
+
+// ErrOrder says that an order can't be given.
+var ErrOrder = errors.New("not to be ordered")
+
+// Fulfil asks all systems connected for the verb. The case waits until each
+// has answered; one that fails keeps the case open. Erasure follows ST-4: the
+// suppression that outlives the data is bound first, then systems delete, then
+// those that can are asked whether it is gone.
+func (q *Queue) Fulfil(ctx context.Context, number string, o Order) ([]Task, error) {
+	no := FindCaseNo(number)
+	c, _, err := q.Show(ctx, no)
+	if err != nil {
+		return nil, err
+	}
+	who := o.Address
+	if who.IsZero() && len(c.Mails) > 0 {
+		who = q.person(c.Mails[0])
+	}
+	if err := q.mayOrder(&c, o, who); err != nil {
+		return nil, fmt.Errorf("case %s: %w", no, err)
+	}
+	if o.Verb == fulfil.Erase && !o.DryRun {
+		if err := q.suppressErased(ctx, &c, who); err != nil {
+			return nil, err
+		}
+	}
+	return q.ask(ctx, no, o, who, "")
+}
+
+func (q *Queue) mayOrder(c *Case, o Order, who address.Address) error {
+	systems := q.systems(c.Controller, o.Verb)
+	switch {
+	case !strings.HasPrefix(o.Actor, "operator:"):
+		return fmt.Errorf("%w: an operator has to", ErrOrder)
+	case len(systems) == 0:
+		return fmt.Errorf("%w: no system is connected for %s", ErrOrder, o.Verb)
+	case who.IsZero():
+		return fmt.Errorf("%w: no address is known", ErrOrder)
+	case o.DryRun || o.Verb == fulfil.Lookup || o.Verb == fulfil.Stop:
+		return nil
+	case !slices.Contains(c.Flags, FlagIdentified):
+		return fmt.Errorf("%w: identity is neither shown nor waived", ErrOrder)
+	case o.Verb == fulfil.Erase && slices.Contains(c.Flags, FlagLegalHold):
+		return fmt.Errorf("%w: a legal hold forbids deletion", ErrOrder)
+	case o.Verb == fulfil.Erase && FindCaseNo(o.Approve) != c.Number:
+		return fmt.Errorf("%w: erasure is approved by typing the case number", ErrOrder)
+	}
+	if _, err := next(c.State, ActWait); err != nil {
+		return err
+	}
+	return nil
+}
+
+// suppressErased binds what survives the data: the pseudonym alone, for ever.
+func (q *Queue) suppressErased(ctx context.Context, c *Case, who address.Address) error {
+	id, err := q.d.Optout.Suppress(ctx, consent.Suppression{
+		ID: "case:" + c.Number + ":erased", Time: q.o.Now(), Controller: c.Controller, Address: who,
+		Scope: consent.ScopeController, Reason: consent.Erased, Source: "privacy-mail", Case: c.Number, Actor: "rule",
+	})
+	if err != nil {
+		return fmt.Errorf("suppress before erasure in case %s: %w", c.Number, err)
+	}
+	_, _, err = q.change(ctx, c.Number, "erased-suppressed", func(_ *Case, ch *changing) error {
+		ch.events = append(ch.events, Event{Actor: "rule", Action: ActSuppress, Reason: string(consent.Erased), Data: map[string]string{"event": id}})
+		return nil
+	})
+	return err
+}
+
+func (q *Queue) systems(controller string, v fulfil.Verb) []fulfil.Connector {
+	var out []fulfil.Connector
+	for _, c := range q.o.Connections {
+		if (c.Controller == "" || c.Controller == controller) && slices.Contains(c.Verbs, v) {
+			out = append(out, c.Connector)
+		}
+	}
+	return out
+}
+
+// order is what a task's systems need beside the task; sealed with the case.
+type order struct {
+	Address string
+	Facts   map[string]string
+}
+
+// ask writes the tasks down and sets them going.
+func (q *Queue) ask(ctx context.Context, no string, o Order, who address.Address, once string) ([]Task, error) {
+	var tasks []Task
+	_, _, err := q.change(ctx, no, once, func(c *Case, ch *changing) error {
+		tasks = nil
+		n, _ := strconv.Atoi(ch.before["tasks"])
+		key, err := q.vault.Unwrap(no, ch.before["key"])
+		if err != nil {
+			return err
+		}
+		asked, err := tasksOf(ch.before)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(asked, func(t Task) bool { return t.Verb == o.Verb && t.waits() && !o.DryRun && !t.Done() }) {
+			return fmt.Errorf("%w: %s is under way in case %s", ErrOrder, o.Verb, no)
+		}
+		secret, err := json.Marshal(order{who.Plain(), o.Facts})
+		if err != nil {
+			return fmt.Errorf("encode order of case %s: %w", no, err)
+		}
+		for _, s := range q.systems(c.Controller, o.Verb) {
+			t := Task{Index: n, Key: no + ":" + strconv.Itoa(n) + ":" + string(o.Verb), System: s.Name(), Verb: o.Verb, DryRun: o.DryRun, Asked: q.o.Now()}
+			if err := t.put(ch); err != nil {
+				return err
+			}
+			ch.extra["order:"+strconv.Itoa(n)] = key.Seal(secret, "order:"+no)
+			ch.jobs = append(ch.jobs, [3]string{"fulfil", strconv.Itoa(n), millis(q.o.Now())})
+			ch.events = append(ch.events, Event{Actor: o.Actor, Action: ActDo, Reason: string(o.Verb), Data: map[string]string{"task": t.Key, "system": t.System, "dry": strconv.FormatBool(o.DryRun)}})
+			tasks = append(tasks, t)
+			n++
+		}
+		ch.extra["tasks"] = strconv.Itoa(n)
+		if o.DryRun || o.Verb == fulfil.Stop || o.Verb == fulfil.Lookup {
+			return nil
+		}
+		if to, err := next(c.State, ActWait); err == nil {
+			c.State = to
+			ch.events = append(ch.events, Event{Actor: o.Actor, Action: ActWait, Reason: "systems"})
+		}
+		return nil
+	})
+	return tasks, err
+}
+
+func (t Task) put(ch *changing) error {
+	raw, err := json.Marshal(t)
+	if err != nil {
+		return fmt.Errorf("encode task %s: %w", t.Key, err)
+	}
+	ch.extra["task:"+strconv.Itoa(t.Index)] = string(raw)
+	return nil
+}
+
+func tasksOf(fields map[string]string) ([]Task, error) {
+	n, _ := strconv.Atoi(fields["tasks"])
+	out := make([]Task, 0, n)
+	for i := range n {
+		t := Task{Index: i}
+		if err := json.Unmarshal([]byte(fields["task:"+strconv.Itoa(i)]), &t); err != nil {
+			return nil, fmt.Errorf("decode task %d: %w", i, err)
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// Tasks lists what systems were asked in a case and what they answered.
+func (q *Queue) Tasks(ctx context.Context, number string) ([]Task, error) {
+	_, f, _, err := q.load(ctx, FindCaseNo(number))
+	if err != nil {
+		return nil, err
+	}
+	return tasksOf(f)
+}
+
+// TaskData opens what a system gave, as JSON.
+func (q *Queue) TaskData(ctx context.Context, number string, index int) ([]byte, error) {
+	no := FindCaseNo(number)
+	_, f, key, err := q.load(ctx, no)
+	if err != nil {
+		return nil, err
+	}
+	if sealed := f["taskdata:"+strconv.Itoa(index)]; sealed != "" {
+		return key.Open(sealed, "taskdata:"+no)
+	}
+	tasks, err := tasksOf(f)
+	if err != nil || index < 0 || index >= len(tasks) || tasks[index].File == "" || q.files == nil {
+		return nil, errors.Join(err, fmt.Errorf("data of task %d in case %s: %w", index, no, ErrUnknown))
+	}
+	return q.files.Get(key, no, tasks[index].File)
+}
