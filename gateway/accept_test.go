@@ -1,13 +1,16 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"postern/gateway/address"
@@ -78,6 +81,10 @@ func TestStrayLines(t *testing.T) {
 	raw = strings.ReplaceAll(raw, "a@example.org", "a@news.example.org")
 	_, err = b.Data(t.Context(), testEnvelope("yes@example.com"), []byte(raw))
 	require.Equal(t, "malformed:header", denialOf(t, err).label(), "marketing must be read alike by all")
+	_, err = b.Data(t.Context(), testEnvelope("yes@example.com"), letter("a@news.example.org", "X-Fold: a", " ", " b"))
+	require.Equal(t, "malformed:header", denialOf(t, err).label())
+	_, err = b.Data(t.Context(), testEnvelope("x@example.com"), letter("a@example.org", "X-Fold: a", " ", " b"))
+	require.NoError(t, err)
 }
 
 func TestRcptDecidesWhereTheStreamIsFixed(t *testing.T) {
@@ -325,4 +332,45 @@ func TestReceived(t *testing.T) {
 	}{{false, false, "", "", "ESMTP"}, {true, false, "", "", "LMTP"}, {false, false, "x", "", "ESMTPS"}, {false, false, "x", "a", "ESMTPSA"}, {true, true, "x", "", "UTF8LMTPS"}} {
 		require.Equal(t, c.want, protocol(&Envelope{LMTP: c.lmtp, UTF8: c.utf8, TLS: c.tls, Auth: c.auth}))
 	}
+}
+
+// TestEngineTellsNothingPersonal walks through failures and looks for an
+// address or a subject in logs, records, metrics and errors (ST-5).
+func TestEngineTellsNothingPersonal(t *testing.T) {
+	var log bytes.Buffer
+	reg := prometheus.NewRegistry()
+	b := newTestEngine(t, func(d *Deps, o *EngineOptions, sts []stream.Stream) {
+		signing(t)(d, o, sts)
+		d.Signer = noSigner{d.Signer}
+		o.Log, o.Metrics = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), reg
+	})
+	var said []string
+	send := func(to string, raw []byte) {
+		if _, err := b.Data(t.Context(), testEnvelope(to, "second@example.com"), raw); err != nil {
+			said = append(said, err.Error())
+		}
+	}
+	send("no@example.com", letter("a@news.example.org", "Subject2: hush"))
+	send("yes@example.com", letter("a@news.example.org"))
+	send("yes@example.com", letter("stranger@example.net"))
+	send("yes@example.com", []byte("From: broken@@example.org\r\n\r\n"))
+	b.consent.down = true
+	send("yes@example.com", letter("a@news.example.org"))
+	b.consent.down = false
+	for _, m := range b.shelf.msgs {
+		_, _, err := b.Prepare(t.Context(), m, []int{0})
+		require.NoError(t, err)
+	}
+	b.shelf.fail = errors.New("disk")
+	send("x@example.com", letter("a@example.org"))
+	_, err := b.Submit(t.Context(), Outgoing{To: address.MustParse("who@example.com"), Header: []byte("From: a@example.org\r\n")})
+	said = append(said, err.Error())
+
+	metrics, err := reg.Gather()
+	require.NoError(t, err)
+	require.NotEmpty(t, log.String())
+	everything := log.String() + fmt.Sprint(metrics) + strings.Join(said, "\n") + fmt.Sprintf("%+v", b.shelf.recs)
+	require.NotContains(t, everything, "@")
+	require.NotContains(t, everything, "Hello")
+	require.Contains(t, everything, "postern_gateway_recipients_total")
 }

@@ -68,7 +68,8 @@ type message struct {
 	count [fieldCount]int
 	from  []address.Address
 	parts []header.Part // leaves of the MIME structure
-	stray bool
+	stray bool          // a line of the header is no field
+	blank bool          // a line of the header is white space alone
 }
 
 // value is the unfolded value of the first such field.
@@ -109,6 +110,7 @@ func scan(hdr, body []byte) *message {
 			m.stray = true
 			continue
 		}
+		m.blank = m.blank || m.hdr.HasBlankLine(s)
 		name := m.hdr.Name(s)
 		if len(name) > len(buf) {
 			continue

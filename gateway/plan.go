@@ -52,6 +52,9 @@ func (e *Engine) plan(r *rules, st stream.Stream, m *message, sender *Denial, lo
 			p.idHash = hashMessageID(p.newID)
 		}
 	}
+	if st.Kind == stream.Marketing && m.blank {
+		return nil, malformed("header")
+	}
 	if st.Kind == stream.Marketing && m.stray && !(p.mbox && strayOnlyFirst(m.hdr)) {
 		return nil, malformed("header")
 	}

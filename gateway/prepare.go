@@ -124,8 +124,12 @@ func (e *Engine) recordDenials(ctx context.Context, j *job, refusals []delivery.
 	e.appendDenials(ctx, d, j.m.ID, which)
 }
 
-// read takes the common header apart, once for all copies.
+// read takes the common header apart, once for all copies; not where it
+// leaves as it is.
 func (j *job) read() error {
+	if j.st.Kind != stream.Marketing && j.st.Sign != signDKIM && j.mode != stream.Annotate {
+		return nil
+	}
 	j.msg = scan(j.m.Header, j.m.Body)
 	j.msg.from, _ = mailboxes(j.msg.value(fieldFrom))
 	j.at = j.msg.hdr.AfterTrace()

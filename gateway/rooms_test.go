@@ -51,7 +51,7 @@ func newHouse(t *testing.T) *house {
 	db, err := pebble.Open("state", o)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	rdb := redis.NewClient(&redis.Options{Addr: h.redis.Addr(), ContextTimeoutEnabled: true, MaxRetries: -1})
+	rdb := redis.NewClient(&redis.Options{Addr: h.redis.Addr(), ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1})
 	t.Cleanup(func() { require.NoError(t, rdb.Close()) })
 	secret := bytes.Repeat([]byte{7}, 32)
 	h.trail, err = ledger.Open(db, t.TempDir(), ledger.Keys{Origin: "relay.example.org/test", Signer: secret, Master: secret}, ledger.Options{})

@@ -81,11 +81,11 @@ var traceFields = []string{
 }
 
 // AfterTrace is the octet offset behind the leading trace fields: the place
-// for fields of our own. It is never behind a stray line, as a next hop may
-// take what follows one for the body.
+// for fields of our own. It is never behind a stray or blank line, as a next
+// hop may take what follows one for the body.
 func (h *Header) AfterTrace() int {
 	for _, s := range h.spans {
-		if !h.isTrace(s) {
+		if !h.isTrace(s) || h.HasBlankLine(s) {
 			return s.Start
 		}
 	}

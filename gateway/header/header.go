@@ -181,6 +181,27 @@ func (h *Header) Stray() bool {
 	return false
 }
 
+// HasBlankLine tells whether a folded field holds a line of white space alone:
+// obsolete (RFC 5322 section 4.2), and by many programs taken for the end of
+// the header.
+func (h *Header) HasBlankLine(s Span) bool {
+	b := h.raw[s.Start:s.End]
+	for {
+		nl := bytes.IndexByte(b, '\n')
+		if nl < 0 || nl+1 == len(b) {
+			return false
+		}
+		b = b[nl+1:]
+		line := b
+		if end := bytes.IndexByte(b, '\n'); end >= 0 {
+			line = b[:end]
+		}
+		if len(bytes.TrimRight(line, " \t\r")) == 0 {
+			return true
+		}
+	}
+}
+
 // LongestLine is the length of the longest line in octets, without its line
 // end (MIME-1 allows 998).
 func LongestLine(b []byte) int {

@@ -69,6 +69,17 @@ func TestAfterTraceStopsAtStrayLine(t *testing.T) {
 	require.Equal(t, len("Received: a\r\n"), h.AfterTrace())
 }
 
+func TestHasBlankLine(t *testing.T) {
+	for raw, want := range map[string]bool{
+		"A: b\r\n": false, "A: b\r\n c\r\n": false, "A: b\r\n \r\n": true, "A:\r\n\t \r\n c\r\n": true, "A: b\n \n c\n": true, "A:\r\n c\r\n ": true, "A:": false,
+	} {
+		h := Parse([]byte(raw))
+		require.Equal(t, want, h.HasBlankLine(h.Spans()[0]), "%q", raw)
+	}
+	h := Parse([]byte("Received: a\r\n \r\n b\r\nFrom: x\r\n"))
+	require.Zero(t, h.AfterTrace())
+}
+
 func TestLongestLine(t *testing.T) {
 	require.Equal(t, 5, LongestLine([]byte("abc\r\nabcde\r\nab")))
 	require.Equal(t, 0, LongestLine(nil))
