@@ -4,6 +4,7 @@ DEMO_ARGS ?=
 BENCH_ARGS ?=
 FUZZTIME ?= 10m
 EXTRA ?=
+ROUNDS ?= 200
 
 .PHONY: help
 help: ## list the targets
@@ -11,7 +12,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## build ./postern
-	$(GO) build -trimpath -o postern .
+	CGO_ENABLED=0 $(GO) build -trimpath -o postern .
 
 .PHONY: demo
 demo: build ## run the whole of Postern in one process and tell what happens (DEMO_ARGS=--once to end by itself)
@@ -51,6 +52,10 @@ bench-relay: ## messages per second end to end beside Postfix and Postfix with O
 .PHONY: bench-loop
 bench-loop: setup ## from a letter in Dovecot to the first refusal at the relay
 	$(GO) run ./testmail/bench loop $(BENCH_ARGS)
+
+.PHONY: crash
+crash: setup ## kill -9 at random, 200 rounds of every crash test (ROUNDS=n for others)
+	POSTERN_CRASH_ROUNDS=$(ROUNDS) $(GO) test -race -timeout 3h -count=1 -v -run 'Crash|Kill|Chaos' ./testmail/e2e ./gateway/spool ./gateway/delivery ./intake ./queue
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (default 10m) each

@@ -9,6 +9,7 @@ packages=""
 need() { # need COMMAND PACKAGE
 	command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || packages="$packages $2"
 }
+need gcc "gcc libc6-dev" # the race detector needs it
 need redis-server redis-server
 need dovecot dovecot-imapd
 need postfix postfix
