@@ -25,7 +25,7 @@ import (
 // Bounds on a client that does not get on.
 const (
 	maxFaults = 20   // wrong commands since the last message
-	maxIdlers = 1000 // NOOP, RSET and VRFY since the last message; a tenth for strangers
+	maxIdlers = 1000 // EHLO, NOOP, RSET and VRFY since the last message; a tenth for strangers
 )
 
 // session is one connection: the wire's Handler and go-smtp's Session in one.
@@ -51,6 +51,7 @@ type session struct {
 	trusted trust
 	forward *Forward
 
+	cipher  string // for Received, "" in clear
 	helo    string
 	esmtp   bool
 	verb    string       // of the command go-smtp has in hand
@@ -275,11 +276,12 @@ func (s *session) client() string {
 
 // tlsName is version and cipher for Received (RFC 8314 section 4.3).
 func (s *session) tlsName() string {
-	t := s.conn.TLS()
-	if t == nil {
-		return ""
+	if s.cipher != "" || !s.conn.InTLS() {
+		return s.cipher
 	}
-	return strings.ReplaceAll(tls.VersionName(t.Version), " ", "") + " " + tls.CipherSuiteName(t.CipherSuite)
+	t := s.conn.TLS()
+	s.cipher = strings.ReplaceAll(tls.VersionName(t.Version), " ", "") + " " + tls.CipherSuiteName(t.CipherSuite)
+	return s.cipher
 }
 
 // grantOf gives the rights of an unauthenticated client, nil for none.

@@ -24,7 +24,7 @@ func (s *session) auth(arg string) string {
 	switch {
 	case !s.mayAuth():
 		return s.refuse(notImplemented, "")
-	case s.conn.TLS() == nil:
+	case !s.conn.InTLS():
 		return s.refuse(tlsRequired, "")
 	case !s.esmtp || s.msg != nil || s.account != "":
 		return s.refuse(badSequence, "")

@@ -23,6 +23,18 @@ func (s *session) Command(c *wire.Conn, line []byte) string {
 	}
 	s.refused = false
 	switch verb {
+	case "HELO", "EHLO", "LHLO", "RSET", "NOOP", "VRFY", "XFORWARD", "XCLIENT":
+		if s.idlers++; s.idlers > maxIdlers || s.grant == nil && s.idlers > maxIdlers/10 {
+			s.say(tooMany, "")
+			c.EndLingering()
+			return ""
+		}
+	}
+	return s.dispatch(verb, arg)
+}
+
+func (s *session) dispatch(verb, arg string) string {
+	switch verb {
 	case "HELO", "EHLO", "LHLO":
 		return s.hello(arg)
 	case "MAIL":
@@ -56,14 +68,6 @@ func known(verb string) bool {
 
 // smallTalk handles what moves no mail.
 func (s *session) smallTalk(verb string) string {
-	switch verb {
-	case "RSET", "NOOP", "VRFY":
-		if s.idlers++; s.idlers > maxIdlers || s.grant == nil && s.idlers > maxIdlers/10 {
-			s.say(tooMany, "")
-			s.conn.EndLingering()
-			return ""
-		}
-	}
 	switch verb {
 	case "RSET":
 		return "RSET"
@@ -142,7 +146,7 @@ func (s *session) startTLS(arg string) string {
 	switch {
 	case arg != "":
 		return s.refuse(badArgument, "")
-	case s.conn.TLS() != nil || s.helo == "":
+	case s.conn.InTLS() || s.helo == "":
 		return s.refuse(badSequence, "")
 	case s.on.TLS == nil:
 		return s.refuse(notImplemented, "")
@@ -253,7 +257,7 @@ func (s *session) extensions(lines []string) []string {
 		}
 	}
 	out = append(out, "SIZE "+strconv.FormatInt(s.maxSize(), 10))
-	inTLS := s.conn.TLS() != nil
+	inTLS := s.conn.InTLS()
 	if s.on.TLS != nil && !inTLS {
 		out = append(out, "STARTTLS")
 	}

@@ -59,7 +59,7 @@ func (s *session) stranger() string {
 	switch {
 	case !s.mayAuth():
 		return s.refuse(relayDenied, "")
-	case s.conn.TLS() == nil:
+	case !s.conn.InTLS():
 		return s.refuse(tlsRequired, "")
 	}
 	return s.refuse(authRequired, "")
@@ -115,7 +115,7 @@ func (s *session) mailParams(cmd *command, params []wire.Param) (answer, bool) {
 			}
 		case "REQUIRETLS":
 			cmd.requireTLS = true
-			ok = ok && s.srv.opts.RequireTLS && s.conn.TLS() != nil && p.Value == ""
+			ok = ok && s.srv.opts.RequireTLS && s.conn.InTLS() && p.Value == ""
 		default:
 			ok = false
 		}

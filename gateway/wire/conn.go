@@ -265,6 +265,12 @@ func (c *Conn) handshake() error {
 	return nil
 }
 
+// InTLS tells whether the connection is encrypted.
+func (c *Conn) InTLS() bool {
+	_, ok := c.conn.(*tls.Conn)
+	return ok
+}
+
 // TLS gives the state of the connection's TLS, nil in clear.
 func (c *Conn) TLS() *tls.ConnectionState {
 	t, ok := c.conn.(*tls.Conn)
