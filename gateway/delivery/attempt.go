@@ -44,7 +44,7 @@ func (d *Deliverer) attempt(ctx context.Context, it *spool.Item) {
 		a.fanOut(ctx, chunks)
 	}
 	if len(a.settled) == 0 {
-		pause := d.opts.Schedule.vary(d.opts.Schedule.Pause << min(it.Pauses, 6))
+		pause := d.opts.Schedule.vary(d.opts.Schedule.Pause << min(it.Pauses, 4))
 		if d.closedGate() {
 			pause = 0
 		}

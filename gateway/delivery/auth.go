@@ -26,7 +26,7 @@ func (c *conn) auth() error {
 	case strings.Contains(offered, " PLAIN "):
 		mech = sasl.NewPlainClient("", o.Username, o.Password)
 	case strings.Contains(offered, " LOGIN "):
-		mech = sasl.NewLoginClient(o.Username, o.Password)
+		mech = &login{answers: []string{o.Username, o.Password}}
 	default:
 		return errors.New("AUTH: smarthost offers neither PLAIN nor LOGIN")
 	}
@@ -57,4 +57,21 @@ func (c *conn) auth() error {
 		return &errRefused{"AUTH", reply{code: rep.code, status: rep.status}}
 	}
 	return nil
+}
+
+// login is AUTH LOGIN, which no standard holds: two questions, asked in words
+// that differ from server to server, without an initial response.
+type login struct{ answers []string }
+
+// Start implements sasl.Client.
+func (l *login) Start() (mech string, initial []byte, err error) { return "LOGIN", nil, nil }
+
+// Next implements sasl.Client.
+func (l *login) Next([]byte) ([]byte, error) {
+	if len(l.answers) == 0 {
+		return nil, errors.New("more than two questions")
+	}
+	answer := l.answers[0]
+	l.answers = l.answers[1:]
+	return []byte(answer), nil
 }

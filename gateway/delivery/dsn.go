@@ -148,7 +148,7 @@ func (d *Deliverer) statusFields(b *bytes.Buffer, m *spool.Message, about []repo
 		line(b, "Action: %s", r.action)
 		line(b, "Status: %s", statusOf(r))
 		if r.result.Host != "" && r.result.Code != 0 {
-			line(b, "Remote-MTA: dns; %s", printable([]byte(r.result.Host)))
+			line(b, "Remote-MTA: dns; %s", printable([]byte(d.hostName(r.result.Host))))
 			line(b, "Diagnostic-Code: smtp; %s", printable([]byte(reasonOf(r.result))))
 		}
 		if r.action == "delayed" {
@@ -156,6 +156,16 @@ func (d *Deliverer) statusFields(b *bytes.Buffer, m *spool.Message, about []repo
 		}
 	}
 	line(b, "")
+}
+
+// hostName is the host of a configured smarthost.
+func (d *Deliverer) hostName(name string) string {
+	for _, h := range d.hosts.all {
+		if h.opts.Name == name {
+			return h.tls.ServerName
+		}
+	}
+	return name
 }
 
 // oneLine keeps a client's text from adding fields of its own.

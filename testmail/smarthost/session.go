@@ -173,6 +173,10 @@ func (x *session) startTLS() error {
 	if err := x.w.Flush(); err != nil {
 		return err
 	}
+	return x.handshake()
+}
+
+func (x *session) handshake() error {
 	c := tls.Server(x.conn, x.s.opts.TLS)
 	if err := c.Handshake(); err != nil {
 		return errDrop

@@ -55,6 +55,8 @@ type Options struct {
 	Offer []string
 	// TLS offers STARTTLS with this configuration.
 	TLS *tls.Config
+	// Implicit starts TLS with the first octet instead (RFC 8314).
+	Implicit bool
 	// Users maps names to passwords; not empty offers AUTH PLAIN LOGIN and
 	// demands it before MAIL.
 	Users map[string]string
@@ -185,7 +187,13 @@ func (s *Server) serve(c net.Conn, number int64) {
 		delete(s.open, c)
 		s.mu.Unlock()
 	}()
-	newSession(s, c, number).run()
+	x := newSession(s, c, number)
+	if s.opts.Implicit && s.opts.TLS != nil {
+		if x.handshake() != nil {
+			return
+		}
+	}
+	x.run()
 }
 
 func (s *Server) taken(m *Message) {

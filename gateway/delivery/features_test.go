@@ -1,0 +1,274 @@
+package delivery
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"postern/gateway/address"
+	"postern/gateway/spool"
+	"postern/testmail/smarthost"
+)
+
+// certificate makes a self-signed one for 127.0.0.1 and a file that trusts it.
+func certificate(t *testing.T) (*tls.Config, string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"hop.example"}, IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, file
+}
+
+func TestTLS(t *testing.T) {
+	cert, ca := certificate(t)
+	_, otherCA := certificate(t)
+	for _, c := range []struct {
+		name   string
+		hop    smarthost.Options
+		to     Smarthost
+		leaves bool
+		tls    bool
+	}{
+		{"opportunistic, unknown certificate", smarthost.Options{TLS: cert}, Smarthost{}, true, true},
+		{"opportunistic, none offered", smarthost.Options{}, Smarthost{}, true, false},
+		{"none, though offered", smarthost.Options{TLS: cert}, Smarthost{TLS: TLSNone}, true, false},
+		{"required, trusted", smarthost.Options{TLS: cert}, Smarthost{TLS: TLSRequired, CAFile: ca}, true, true},
+		{"required, by name", smarthost.Options{TLS: cert}, Smarthost{TLS: TLSRequired, CAFile: ca, ServerName: "hop.example"}, true, true},
+		{"required, wrong name", smarthost.Options{TLS: cert}, Smarthost{TLS: TLSRequired, CAFile: ca, ServerName: "other.example"}, false, false},
+		{"required, not trusted", smarthost.Options{TLS: cert}, Smarthost{TLS: TLSRequired, CAFile: otherCA}, false, false},
+		{"required, not offered", smarthost.Options{}, Smarthost{TLS: TLSRequired, CAFile: ca}, false, false},
+		{"implicit", smarthost.Options{TLS: cert, Implicit: true}, Smarthost{TLS: TLSImplicit, CAFile: ca}, true, true},
+		{"auth plain", smarthost.Options{TLS: cert, Users: map[string]string{"postern": "pass"}}, Smarthost{TLS: TLSRequired, CAFile: ca, Username: "postern", Password: "pass"}, true, true},
+		{"auth login", smarthost.Options{TLS: cert, Users: map[string]string{"postern": "pass"}, Script: loginOnly}, Smarthost{TLS: TLSRequired, CAFile: ca, Username: "postern", Password: "pass"}, true, true},
+		{"auth wrong", smarthost.Options{TLS: cert, Users: map[string]string{"postern": "pass"}}, Smarthost{TLS: TLSRequired, CAFile: ca, Username: "postern", Password: "no"}, false, false},
+		{"auth missing", smarthost.Options{Users: map[string]string{"postern": "pass"}}, Smarthost{}, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := hop(t, c.hop)
+			r := start(t, setup{opts: Options{Smarthosts: []Smarthost{c.to}, Schedule: Schedule{Pause: time.Millisecond, Breaks: 1000}}}, s)
+			r.accept(letter("a@example.org"))
+			if c.leaves {
+				r.waitEmpty()
+				require.Equal(t, c.tls, s.Messages()[0].TLS)
+				return
+			}
+			r.wait("the breaker opens", r.d.closedGate)
+			require.Zero(t, s.Count())
+			require.EqualValues(t, 1, r.store.Stats().Messages, "trouble with the hop fails no mail")
+		})
+	}
+}
+
+// loginOnly offers AUTH LOGIN alone.
+func loginOnly(e smarthost.Event) (a smarthost.Answer) {
+	if e.Verb == "EHLO" && e.Conn > 0 {
+		a.Reply = "250-hop.example\r\n250-PIPELINING\r\n250-STARTTLS\r\n250 AUTH LOGIN"
+	}
+	return a
+}
+
+func TestParametersArePassedOn(t *testing.T) {
+	s := hop(t, smarthost.Options{})
+	r := start(t, setup{}, s)
+	m := letter("a@example.org")
+	m.Ret, m.EnvID, m.EightBit = "HDRS", "id=1+2 x", true
+	m.Recipients[0].Notify, m.Recipients[0].ORcpt = "SUCCESS,FAILURE", "rfc822;x+y=z@example.org"
+	r.accept(m)
+	r.waitEmpty()
+	got := s.Messages()
+	require.Len(t, got, 1, "the hop reports success itself")
+	require.Equal(t, "SIZE="+size(got[0].Data)+" BODY=8BITMIME RET=HDRS ENVID=id+3D1+2B2+20x", got[0].FromParams)
+	require.Equal(t, []string{"NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;x+2By+3Dz@example.org"}, got[0].ToParams)
+}
+
+func size(b []byte) string { return big.NewInt(int64(len(b))).String() }
+
+func TestWhoGetsReports(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(m *spool.Message)
+		may    func(*spool.Message) bool
+		want   string // action, "" for no report
+	}{
+		{"no NOTIFY", func(*spool.Message) {}, nil, "failed"},
+		{"FAILURE", func(m *spool.Message) { m.Recipients[0].Notify = "FAILURE,DELAY" }, nil, "failed"},
+		{"NEVER", func(m *spool.Message) { m.Recipients[0].Notify = "NEVER" }, nil, ""},
+		{"SUCCESS only", func(m *spool.Message) { m.Recipients[0].Notify = "SUCCESS" }, nil, ""},
+		{"null reverse-path", func(m *spool.Message) { m.ReversePath = address.Address{} }, nil, ""},
+		{"foreign reverse-path", func(*spool.Message) {}, func(*spool.Message) bool { return false }, ""},
+		{"relayed", func(m *spool.Message) {
+			m.Recipients[0].Address = address.MustParse("good@example.org")
+			m.Recipients[0].Notify = "SUCCESS"
+		}, nil, "relayed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := hop(t, smarthost.Options{Hide: []string{"DSN"}, Script: byLocalPart})
+			r := start(t, setup{opts: Options{DSN: DSN{MayReport: c.may}}}, s)
+			m := letter("550-5.1.1@example.org")
+			c.change(m)
+			r.accept(m)
+			r.waitEmpty()
+			var report string
+			for _, g := range s.Messages() {
+				if g.From == "" {
+					report = string(g.Data)
+				}
+			}
+			if c.want == "" {
+				require.Empty(t, report)
+				return
+			}
+			require.Contains(t, report, "Action: "+c.want+"\r\n")
+		})
+	}
+}
+
+func TestDelayReportOnce(t *testing.T) {
+	s := hop(t, smarthost.Options{Script: func(e smarthost.Event) (a smarthost.Answer) {
+		if e.Verb == "RCPT" && strings.HasPrefix(e.Arg, "late") {
+			a.Reply = "450 4.2.2 full"
+		}
+		return a
+	}})
+	r := start(t, setup{opts: Options{DSN: DSN{DelayAfter: time.Millisecond}}}, s)
+	m := letter("late@example.org")
+	m.Expires = time.Now().Add(300 * time.Millisecond)
+	r.accept(m)
+	r.waitEmpty()
+	var actions []string
+	for _, g := range s.Messages() {
+		actions = append(actions, field(g.Data, "Action: ")+" "+field(g.Data, "Status: "))
+	}
+	require.Equal(t, []string{"delayed 4.2.2", "failed 5.2.2"}, actions)
+}
+
+func TestHopsThatCannotTakeIt(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		hide   []string
+		offer  []string
+		change func(m *spool.Message)
+		status string // "" : it is taken
+	}{
+		{"address needs SMTPUTF8", []string{"SMTPUTF8"}, nil, func(m *spool.Message) {
+			m.UTF8, m.Recipients[0].Address = true, address.MustParse("jörg@example.org")
+		}, "5.6.7"},
+		{"header needs SMTPUTF8", []string{"SMTPUTF8"}, nil, func(m *spool.Message) {
+			m.UTF8, m.Header = true, append(m.Header, "X-Ü: ü\r\n"...)
+		}, "5.6.7"},
+		{"has an ASCII form", []string{"SMTPUTF8"}, nil, func(m *spool.Message) {
+			m.UTF8, m.Recipients[0].Address = true, address.MustParse("joerg@bücher.example")
+		}, ""},
+		{"SMTPUTF8 is there", nil, nil, func(m *spool.Message) {
+			m.UTF8, m.Recipients[0].Address = true, address.MustParse("jörg@bücher.example")
+		}, ""},
+		{"8-bit body", []string{"8BITMIME"}, nil, func(m *spool.Message) { m.EightBit, m.Body = true, []byte("ü\r\n") }, "5.6.3"},
+		{"7-bit body after all", []string{"8BITMIME"}, nil, func(m *spool.Message) { m.EightBit = true }, ""},
+		{"too big", []string{"SIZE"}, []string{"SIZE 1000"}, func(m *spool.Message) { m.Body = bytes.Repeat([]byte("x\r\n"), 400) }, "5.3.4"},
+		{"REQUIRETLS", nil, []string{"REQUIRETLS"}, func(m *spool.Message) { m.RequireTLS = true }, "5.7.30"},
+		{"bare LF", nil, nil, func(m *spool.Message) { m.Body = []byte("one\n.\nMAIL FROM:<x@example.org>\r\n") }, "5.6.0"},
+		{"bare CR", nil, nil, func(m *spool.Message) { m.Body = []byte("one\r.\r\n") }, "5.6.0"},
+		{"unended header", nil, nil, func(m *spool.Message) { m.Header = []byte("Subject: x") }, "5.6.0"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := hop(t, smarthost.Options{Hide: c.hide, Offer: c.offer})
+			r := start(t, setup{opts: Options{DSN: DSN{MayReport: func(*spool.Message) bool { return false }}}}, s)
+			m := letter("a@example.org")
+			c.change(m)
+			r.accept(m)
+			r.waitEmpty()
+			r.wait("outcome", func() bool { return len(r.states()) == 1 })
+			for _, got := range r.states() {
+				if c.status == "" {
+					require.Contains(t, got, "delivered")
+				} else {
+					require.Contains(t, got, "failed")
+					require.Contains(t, got, c.status+";")
+				}
+			}
+		})
+	}
+}
+
+func TestUnfitGoesToTheHopThatCan(t *testing.T) {
+	first, second := hop(t, smarthost.Options{Hide: []string{"SMTPUTF8"}}), hop(t, smarthost.Options{})
+	r := start(t, setup{opts: Options{Smarthosts: []Smarthost{{Priority: 1}, {Priority: 2}}}}, first, second)
+	m := letter("jörg@example.org")
+	m.UTF8 = true
+	r.accept(m)
+	r.waitEmpty()
+	require.Zero(t, first.Count())
+	require.Equal(t, []string{"jörg@example.org"}, second.Messages()[0].To)
+	require.Contains(t, second.Messages()[0].FromParams, "SMTPUTF8")
+}
+
+func TestRateLimit(t *testing.T) {
+	s := hop(t, smarthost.Options{})
+	r := start(t, setup{opts: Options{Smarthosts: []Smarthost{{Rate: 100}}}}, s)
+	begin := time.Now()
+	for range 40 {
+		r.accept(letter("a@example.org"))
+	}
+	r.waitEmpty()
+	require.GreaterOrEqual(t, time.Since(begin), 290*time.Millisecond) // 40 less a burst of 10, at 100 a second
+}
+
+func TestStalledHopTimesOut(t *testing.T) {
+	s := hop(t, smarthost.Options{Script: func(e smarthost.Event) (a smarthost.Answer) {
+		if e.Verb == "MAIL" && e.Conn == 1 {
+			a.Delay = time.Hour
+		}
+		return a
+	}})
+	r := start(t, setup{opts: Options{Smarthosts: []Smarthost{{Timeouts: Timeouts{Mail: 30 * time.Millisecond}}}}}, s)
+	r.accept(letter("a@example.org"))
+	r.waitEmpty()
+	require.EqualValues(t, 1, s.Count())
+}
+
+func TestUTF8Report(t *testing.T) {
+	s := hop(t, smarthost.Options{Script: func(e smarthost.Event) (a smarthost.Answer) {
+		if e.Verb == "RCPT" && strings.HasPrefix(e.Arg, "jörg") {
+			a.Reply = "550 5.1.1 niemand"
+		}
+		return a
+	}})
+	r := start(t, setup{}, s)
+	m := letter("jörg@example.org")
+	m.UTF8 = true
+	r.accept(m)
+	r.waitEmpty()
+	report := string(s.Messages()[0].Data)
+	require.Contains(t, report, "Content-Type: message/global-delivery-status\r\n")
+	require.Contains(t, report, "Final-Recipient: utf-8; jörg@example.org\r\n")
+	require.Contains(t, s.Messages()[0].FromParams, "BODY=8BITMIME")
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	_, err := New(nil, plain{}, Options{Helo: "bad name", Smarthosts: []Smarthost{
+		{Address: "nohost"}, {Name: "a", Address: "h:25", TLS: "maybe"}, {Name: "a", Address: "h:25", Username: "u"}}})
+	require.Error(t, err)
+	for _, want := range []string{"nohost", "maybe", "given twice", "password would travel", "helo"} {
+		require.ErrorContains(t, err, want)
+	}
+	_, err = New(nil, plain{}, Options{})
+	require.ErrorContains(t, err, "no smarthost")
+}
