@@ -27,6 +27,44 @@ type registry struct {
 	set     []consent.Suppression
 	undone  map[string]bool
 	undoErr error
+	events  []consent.Event
+	profile consent.Profile
+	confirm error
+}
+
+func (r *registry) Record(_ context.Context, e consent.Event) (string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls++
+	if r.down != nil {
+		return "", r.down
+	}
+	if e.Action == consent.Confirmed && r.confirm != nil {
+		return "", r.confirm
+	}
+	r.events = append(r.events, e)
+	return address.SubjectID{4}.String() + "-abc", nil
+}
+
+func (r *registry) ProfileSubject(context.Context, string, address.SubjectID) (consent.Profile, error) {
+	return r.profile, r.down
+}
+
+func (r *registry) Profile(context.Context, string, address.Address) (consent.Profile, error) {
+	return r.profile, r.down
+}
+
+// mailer keeps what it was given.
+type mailer struct {
+	mu   sync.Mutex
+	sent []Confirmation
+}
+
+func (m *mailer) Send(_ context.Context, c Confirmation) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sent = append(m.sent, c)
+	return nil
 }
 
 func (r *registry) Suppress(_ context.Context, s consent.Suppression) (string, error) {

@@ -21,6 +21,8 @@ type handler struct {
 	codec   *Codec
 	opts    Options
 	count   *prometheus.CounterVec
+
+	perClient, perAddress, total *limiter
 }
 
 // NewHandler makes the pages. streams is asked for each request, so that a
@@ -31,14 +33,20 @@ func NewHandler(reg Registry, streams func() *stream.Set, codec *Codec, opts Opt
 		return nil, errors.New("unsubscribe pages: registry, streams and token keys are needed")
 	}
 	opts = opts.withDefaults()
+	if opts.Mailer != nil && !strings.HasPrefix(opts.PublicURL, "https://") && !strings.HasPrefix(opts.PublicURL, "http://") {
+		return nil, errors.New("unsubscribe pages: sign-up needs the public URL for its links")
+	}
 	rd, err := newRenderer(opts.BasePath)
 	if err != nil {
 		return nil, fmt.Errorf("unsubscribe pages: %w", err)
 	}
 	h := &handler{renderer: rd, reg: reg, streams: streams, codec: codec, opts: opts}
+	h.perClient = newLimiter(time.Hour, opts.PerClient)
+	h.perAddress = newLimiter(24*time.Hour, opts.PerAddress)
+	h.total = newLimiter(time.Hour, opts.Total)
 	h.count = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "postern_unsubscribe_requests_total",
-		Help: "Requests at the public pages. page: unsubscribe, undo, other; result: shown, acted, broken, away, refused.",
+		Help: "Requests at the public pages. page: unsubscribe, undo, preferences, signup, confirm, fresh, other; result: shown, acted, broken, away, refused.",
 	}, []string{"page", "result"})
 	if opts.Metrics != nil {
 		if err := opts.Metrics.Register(h.count); err != nil {
@@ -53,6 +61,13 @@ func (h *handler) routes() http.Handler {
 	mux.HandleFunc("/u/{token}", h.unsubscribe)
 	mux.HandleFunc("/u/{token}/{$}", h.unsubscribe)
 	mux.HandleFunc("/undo/{link}", h.undo)
+	mux.HandleFunc("/p/{token}", h.preferences)
+	mux.HandleFunc("/p/{token}/{$}", h.preferences)
+	if h.opts.Mailer != nil {
+		mux.HandleFunc("/s/{stream}", h.signUp)
+		mux.HandleFunc("/c/{link}", h.confirm)
+		mux.HandleFunc("/fresh", h.fresh)
+	}
 	mux.HandleFunc("GET /static/{file}", h.static)
 	mux.HandleFunc("GET /robots.txt", robots)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -137,7 +152,11 @@ func (h *handler) nothing(a *ask, status int) {
 // broken answers a link that does not authenticate (UNS-5).
 func (h *handler) broken(a *ask, name string) {
 	h.count.WithLabelValues(name, "broken").Inc()
-	h.write(a, page{Status: http.StatusNotFound, Heading: h.say(a, "broken_heading"), Lead: []string{h.say(a, "broken_lead_plain")}})
+	pg := page{Status: http.StatusNotFound, Heading: h.say(a, "broken_heading"), Lead: []string{h.say(a, "broken_lead_plain")}}
+	if h.opts.Mailer != nil {
+		pg.Lead, pg.Forms = []string{h.say(a, "broken_lead")}, []form{h.freshForm(a)}
+	}
+	h.write(a, pg)
 }
 
 // away answers where nothing may be claimed: it was not stored for certain.

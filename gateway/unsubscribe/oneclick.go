@@ -2,9 +2,8 @@ package unsubscribe
 
 import (
 	"net/http"
-	"strconv"
+	"path"
 
-	"postern/gateway/consent"
 	"postern/gateway/stream"
 )
 
@@ -65,6 +64,7 @@ func (h *handler) before(a *ask, st stream.Stream) {
 		Heading: h.say(a, "unsubscribe_heading", "list", st.Title),
 		Lead:    []string{h.say(a, "unsubscribe_lead", "list", st.Title, "controller", a.who.Name)},
 		Forms:   []form{{Action: a.pathWithLang(), Hidden: []pair{{act, "unsubscribe"}}, Button: h.say(a, "unsubscribe_button")}},
+		Links:   []anchor{h.other(a)},
 	})
 }
 
@@ -72,27 +72,26 @@ func (h *handler) before(a *ask, st stream.Stream) {
 func (h *handler) stop(a *ask, st stream.Stream, tok Token, source string) {
 	ctx, cancel := h.working(a.r)
 	defer cancel()
-	id, err := h.reg.Suppress(ctx, consent.Suppression{
-		// One id for all links of the stream: a repeated POST is one opt-out,
-		// and one undo takes it back.
-		ID:   "link:stream:" + strconv.Itoa(int(tok.Stream)),
-		Time: h.opts.Now(), Controller: st.Controller, Subject: tok.Subject,
-		Scope: consent.ScopeStream, Stream: tok.Stream,
-		Reason: consent.Unsubscribed, Source: source, Actor: "link",
-	})
+	id, err := h.suppressStream(ctx, st, tok, source)
 	if err != nil {
 		h.opts.Log.Error("opt-out could not be stored", "id", id, "error", err)
 		h.away(a, "unsubscribe", form{Action: a.pathWithLang(), Hidden: []pair{{act, "unsubscribe"}}})
 		return
 	}
 	h.count.WithLabelValues("unsubscribe", "acted").Inc()
-	undo := h.opts.BasePath + "/undo/" + h.codec.SealUndo(id, tok, h.undoEnds())
 	h.write(a, page{
 		Status:  http.StatusOK,
 		Heading: h.say(a, "done_heading"),
 		Lead:    []string{h.say(a, "done_lead", "list", st.Title)},
-		Forms:   []form{{Action: undo + a.langQuery(), Hidden: []pair{{act, "undo"}}, Button: h.say(a, "done_undo"), Secondary: true}},
+		Forms:   []form{h.undoForm(a, id, tok)},
+		Links:   []anchor{h.other(a)},
 	})
+}
+
+// other leads to the preferences of the same person.
+func (h *handler) other(a *ask) anchor {
+	href := h.opts.BasePath + "/p/" + path.Base(a.here) + a.langQuery()
+	return anchor{Text: h.say(a, "unsubscribe_other", "controller", a.who.Name), Href: href}
 }
 
 // langQuery carries a chosen language to another page.

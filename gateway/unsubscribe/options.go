@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"postern/gateway/address"
 	"postern/gateway/consent"
 )
 
@@ -18,6 +19,12 @@ type Registry interface {
 	Suppress(ctx context.Context, s consent.Suppression) (id string, err error)
 	// Undo takes back one opt-out within its time.
 	Undo(ctx context.Context, suppressionID string) error
+	// Record stores a sign-up or its confirmation.
+	Record(ctx context.Context, e consent.Event) (id string, err error)
+	// ProfileSubject gives what is known of a token's subject.
+	ProfileSubject(ctx context.Context, controller string, id address.SubjectID) (consent.Profile, error)
+	// Profile gives what is known of an address, with its subject ids.
+	Profile(ctx context.Context, controller string, a address.Address) (consent.Profile, error)
 }
 
 // Options of the public pages. The zero value works.
@@ -31,6 +38,28 @@ type Options struct {
 	// UndoFor is how long the undo button works. Default 24 h (design D7);
 	// the registry has the last word.
 	UndoFor time.Duration
+	// PublicURL is the https base in mailed links, without the last slash.
+	// Needed with Mailer.
+	PublicURL string
+	// Mailer sends confirmations and fresh links. Default: none, and there are
+	// neither sign-up pages nor a form for fresh links.
+	Mailer Mailer
+	// PendingFor is how long a confirmation link works. Default 7 days, as
+	// the registry keeps a sign-up (CON-12).
+	PendingFor time.Duration
+	// PerClient is how many sign-ups and requests for links one client address
+	// (IPv6: /64) may make in an hour. Default 20.
+	PerClient int
+	// PerAddress is how many mails of these pages one mailbox gets in a day
+	// from one controller. Default 3.
+	PerAddress int
+	// Total is how many of these mails leave in an hour. Default 2000.
+	Total int
+	// EvenTime is the least time of an answer that must not tell whether an
+	// address is known. Default 400 ms.
+	EvenTime time.Duration
+	// TrustProxy takes the client's address from X-Forwarded-For. Default: no.
+	TrustProxy bool
 	// Metrics takes the counters. Default: none.
 	Metrics prometheus.Registerer
 	// Now is the clock. Default time.Now.
@@ -44,6 +73,21 @@ func (o Options) withDefaults() Options {
 	if o.Timeout <= 0 {
 		o.Timeout = 8 * time.Second
 	}
+	o.PublicURL = strings.TrimRight(o.PublicURL, "/")
+	if o.PendingFor <= 0 || o.PendingFor > 7*24*time.Hour {
+		o.PendingFor = 7 * 24 * time.Hour
+	}
+	if o.EvenTime <= 0 {
+		o.EvenTime = 400 * time.Millisecond
+	}
+	count := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	count(&o.PerClient, 20)
+	count(&o.PerAddress, 3)
+	count(&o.Total, 2000)
 	if o.UndoFor <= 0 {
 		o.UndoFor = 24 * time.Hour
 	}

@@ -1,0 +1,182 @@
+package unsubscribe
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"postern/gateway/address"
+	"postern/gateway/consent"
+)
+
+// withMail is a rig whose pages can send mail.
+func withMail(t testing.TB, change ...func(*Options)) (*rig, *mailer) {
+	m := &mailer{}
+	g := newRig(t, append([]func(*Options){func(o *Options) {
+		o.Mailer, o.PublicURL, o.EvenTime = m, "https://mail.example.com/", time.Millisecond
+	}}, change...)...)
+	return g, m
+}
+
+// signUpBody fills the form of the page as a browser would.
+func signUpBody(t testing.TB, g *rig, path, typed string) string {
+	t.Helper()
+	body := g.do("GET", path, "").Body.String()
+	_, rest, ok := strings.Cut(body, `name="wording" value="`)
+	require.True(t, ok)
+	wording, _, _ := strings.Cut(rest, `"`)
+	return url.Values{"act": {"signup"}, "wording": {wording}, "address": {typed}}.Encode()
+}
+
+// CON-12, CON-4: sign-up is recorded as pending with the full wording, one mail
+// goes to the address, and only a POST confirms.
+func TestCON12_DoubleOptIn(t *testing.T) {
+	g, m := withMail(t)
+	w := g.post("/s/newsletter?lang=de", signUpBody(t, g, "/s/newsletter?lang=de", " someone@example.org "))
+	require.Equal(t, http.StatusOK, w.Code)
+	require.NotContains(t, w.Body.String(), "someone", "no address on a page")
+	require.Len(t, g.reg.events, 1)
+	e := g.reg.events[0]
+	require.Equal(t, consent.Given, e.Action)
+	require.True(t, e.Pending)
+	require.False(t, e.Preticked)
+	require.Equal(t, "someone@example.org", e.Address.Plain())
+	require.Contains(t, e.Wording, "Ich möchte „Weekly letter“ von Example Shop")
+	require.Equal(t, versionOf(e.Wording), e.WordingVer)
+	require.Equal(t, "https://mail.example.com/s/newsletter", e.Source)
+	require.Equal(t, "de", e.Language)
+	require.Equal(t, consent.Express, e.Basis)
+
+	require.Len(t, m.sent, 1)
+	c := m.sent[0]
+	require.Equal(t, e.Address, c.To)
+	require.Contains(t, c.Text, c.Link)
+	require.Contains(t, c.Text, "01.12.2026", "when the entry is deleted")
+	path := strings.TrimPrefix(c.Link, "https://mail.example.com")
+
+	given := consent.EventRecord{ID: address.SubjectID{4}.String() + "-abc", Time: when, Terms: consent.Terms{Wording: e.Wording}}
+	g.reg.profile = consent.Profile{Consents: []consent.Consent{{History: []consent.EventRecord{given}}}}
+	for _, method := range []string{"GET", "HEAD"} {
+		w := g.do(method, path, "")
+		require.Equal(t, http.StatusOK, w.Code)
+		require.Equal(t, "de", w.Header().Get("Content-Language"), "the language of the mail")
+		if method == "GET" {
+			require.Contains(t, w.Body.String(), "Ich möchte")
+		}
+	}
+	for _, body := range []string{"", pairBody, "act=unsubscribe"} {
+		g.post(path, body)
+	}
+	require.Len(t, g.reg.events, 1, "nothing of this confirms")
+	require.Equal(t, http.StatusOK, g.post(path, "act=confirm").Code)
+	require.Len(t, g.reg.events, 2)
+	require.Equal(t, consent.Confirmed, g.reg.events[1].Action)
+	require.Equal(t, given.ID, g.reg.events[1].Ref)
+	require.Equal(t, "newsletter", g.reg.events[1].Purpose)
+
+	g.reg.confirm = consent.ErrNotFound
+	require.Equal(t, http.StatusGone, g.post(path, "act=confirm").Code)
+	g.reg.confirm = errAway
+	require.Equal(t, http.StatusServiceUnavailable, g.post(path, "act=confirm").Code)
+	g.reg.confirm = nil
+	g.now = g.now.Add(7*24*time.Hour + time.Second)
+	require.Equal(t, http.StatusGone, g.post(path, "act=confirm").Code, "after the time it is over")
+	require.Len(t, g.reg.events, 2)
+	require.Equal(t, http.StatusNotFound, g.post(path[:len(path)-2], "act=confirm").Code)
+}
+
+// CON-2: a form that stood under another wording than the stored one is shown
+// the page, so that nobody agrees to what they did not see.
+func TestCON2_WordingMustBeTheShownOne(t *testing.T) {
+	g, m := withMail(t)
+	for _, body := range []string{
+		"act=signup&address=someone%40example.org", "act=signup&wording=page-000000000000&address=someone%40example.org", pairBody, "",
+	} {
+		w := g.post("/s/newsletter", body)
+		require.Equal(t, http.StatusOK, w.Code)
+		require.Contains(t, w.Body.String(), `value="signup"`)
+	}
+	require.Empty(t, g.reg.events)
+	require.Empty(t, m.sent)
+}
+
+// A third person's mailbox is not filled, and the answers do not differ.
+func TestSignUpIsNoMailBombAndNoOracle(t *testing.T) {
+	g, m := withMail(t, func(o *Options) { o.PerClient = 1000 })
+	var bodies []string
+	for i := range 10 {
+		form := "victim+" + strings.Repeat("x", i) + "@example.org" // one mailbox under many tags
+		w := g.post("/s/newsletter", signUpBody(t, g, "/s/newsletter", form))
+		require.Equal(t, http.StatusOK, w.Code)
+		bodies = append(bodies, w.Body.String())
+	}
+	require.Len(t, m.sent, 3)
+	for _, b := range bodies {
+		require.Equal(t, bodies[0], b)
+	}
+	g.now = g.now.Add(25 * time.Hour)
+	g.post("/s/newsletter", signUpBody(t, g, "/s/newsletter", "victim@example.org"))
+	require.Len(t, m.sent, 4)
+}
+
+func TestSignUpLimitsClients(t *testing.T) {
+	g, m := withMail(t, func(o *Options) { o.PerClient, o.TrustProxy = 2, true })
+	send := func(n int, from string) int {
+		r := httptest.NewRequest("POST", "/s/newsletter", strings.NewReader(signUpBody(t, g, "/s/newsletter", fmt.Sprintf("p%d@example.org", n))))
+		r.Header.Set("Content-Type", urlencoded)
+		r.Header.Set("X-Forwarded-For", "198.51.100.9, "+from)
+		w := httptest.NewRecorder()
+		g.ServeHTTP(w, r)
+		return w.Code
+	}
+	require.Equal(t, 200, send(1, "2001:db8:1:2::1"))
+	require.Equal(t, 200, send(2, "2001:db8:1:2:ffff::2"))
+	require.Equal(t, 429, send(3, "2001:db8:1:2::3"), "one /64 is one client")
+	require.Equal(t, 200, send(4, "192.0.2.1"))
+	require.Len(t, m.sent, 3)
+
+	g, m = withMail(t, func(o *Options) { o.Total = 1 })
+	require.Equal(t, 200, send(5, "192.0.2.1"))
+	require.Equal(t, 429, send(6, "192.0.2.2"), "all together are limited too")
+	require.Len(t, m.sent, 1)
+}
+
+func TestSignUpRefusals(t *testing.T) {
+	g, m := withMail(t)
+	for _, typed := range []string{"", "someone", "a b@example.org", "x@example.org\r\nBcc: y@example.org"} {
+		w := g.post("/s/newsletter", signUpBody(t, g, "/s/newsletter", typed))
+		require.Equal(t, http.StatusUnprocessableEntity, w.Code)
+	}
+	for _, name := range []string{"old", "rechnungen", "none"} {
+		require.Equal(t, http.StatusNotFound, g.do("GET", "/s/"+name, "").Code, name)
+	}
+	g.reg.down = errAway
+	require.Equal(t, http.StatusServiceUnavailable, g.post("/s/newsletter", signUpBody(t, g, "/s/newsletter", "a@example.org")).Code)
+	require.Empty(t, m.sent, "no mail without a stored sign-up")
+	require.Equal(t, http.StatusNotFound, newRig(t).do("GET", "/s/newsletter", "").Code, "no page where no mail can be sent")
+	_, err := NewHandler(g.reg, nil, nil, Options{})
+	require.Error(t, err)
+}
+
+// A broken link leads to a form; its answer is the same for known and unknown.
+func TestFreshLinkIsNoOracle(t *testing.T) {
+	g, m := withMail(t)
+	action := formOf(t, g.do("GET", "/u/broken", "").Body.String(), "fresh")
+	unknown := g.post(action, "act=fresh&address=nobody%40example.org")
+	require.Empty(t, m.sent)
+	g.reg.profile = consent.Profile{Subjects: []address.SubjectID{g.subject}, Consents: []consent.Consent{{Purpose: "newsletter", Status: consent.StatusActive}}}
+	known := g.post(action, "act=fresh&address=someone%40example.org")
+	require.Equal(t, unknown.Body.String(), known.Body.String())
+	require.Equal(t, unknown.Code, known.Code)
+	require.Len(t, m.sent, 1)
+	require.Contains(t, m.sent[0].Text, "Weekly letter\nhttps://mail.example.com/u/")
+	require.NotContains(t, m.sent[0].Text, "Offers")
+	require.Equal(t, http.StatusOK, g.post(strings.TrimPrefix(m.sent[0].Link, "https://mail.example.com"), pairBody).Code)
+	require.Equal(t, g.subject, g.reg.standing()[0].Subject)
+}
