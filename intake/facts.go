@@ -64,9 +64,9 @@ func Facts(raw []byte, received time.Time, mb Mailbox, cls Classifier) (queue.In
 	in.Token, in.ReplyToken = to.token, to.caseToken
 	in.CaseNo = first(queue.FindCaseNo(to.caseToken), queue.FindCaseNo(in.Subject))
 	letter(&in, m, text, mb)
-	in.Attachments = attachments(m)
+	in.Attachments = attachments(m, rep)
 	v := Verdict{Report: rep, Token: to.token, Manual: m.Over, BounceToken: to.bounce}
-	in.Result = cls.Classify(classifier.Input{Subject: plainSubject(in.Subject), Text: in.Text, Quoted: in.Quoted, Hint: hint(m.Header)})
+	classify(&in, rep, hint(m.Header), cls)
 	v.decide(&in, m, mb)
 	if v.Manual != "" {
 		v.Aside, in.Result.Abstain = "", true
@@ -163,14 +163,6 @@ func letter(in *queue.Incoming, m *mime.Message, text string, mb Mailbox) {
 		return
 	}
 	in.Quoted = clip(strings.TrimSpace(in.Quoted+"\n\n"+f.text), maxQuoted)
-}
-
-func attachments(m *mime.Message) []queue.Attachment {
-	var out []queue.Attachment
-	for _, f := range m.Files() {
-		out = append(out, queue.Attachment{Name: clip(f.Name, 255), Type: clip(f.Type, 100), Size: f.Size})
-	}
-	return out
 }
 
 // hint is the language the header names, as a BCP 47 primary tag.

@@ -206,3 +206,16 @@ func FuzzFacts(f *testing.F) {
 		}
 	})
 }
+
+func TestAttachedLetters(t *testing.T) {
+	with := func(body, attached string) []byte {
+		return mailWith("--b\nContent-Type: text/plain\n\n"+body+"\n--b\nContent-Type: text/plain; name=letter.txt\nContent-Disposition: attachment\n\n"+attached+"\n--b--", "Content-Type", "multipart/mixed; boundary=b")
+	}
+	in, _ := Facts(with("See attached, please.", "Please erase my data."), received, testBox(), words{})
+	require.True(t, in.Result.Has(classifier.Erasure), "the letter is attached")
+	require.Equal(t, "See attached, please.", in.Text)
+	require.Equal(t, "Please erase my data.", in.Attachments[0].Text)
+	in, _ = Facts(with("I want a copy of my data.", "Please erase my data."), received, testBox(), words{})
+	require.True(t, in.Result.Has(classifier.Access))
+	require.False(t, in.Result.Has(classifier.Erasure), "the letter itself says what is asked")
+}

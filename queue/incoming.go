@@ -58,4 +58,5 @@ type Attachment struct {
 	Name string
 	Type string
 	Size int64
+	Text string // words read from the file, "" if it holds none that can be read
 }
