@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"postern/gateway/consent"
 	"postern/gateway/wire"
 )
 
@@ -114,7 +115,7 @@ func (a answer) reply(detail, session string) wire.Reply {
 func replyFor(err error, session string) wire.Reply {
 	var d *Denial
 	if !errors.As(err, &d) || d == nil {
-		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, consent.ErrStoreUnavailable) {
 			return denials[StoreUnavailable].reply("", session)
 		}
 		return denials[Internal].reply("", session)

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"postern/gateway/consent"
 )
 
 // reasons are all of reason.go.
@@ -81,6 +83,7 @@ func TestTable1(t *testing.T) {
 		"deferred policy":       {&Denial{Reason: NoConsent, Defer: true}, "451 4.7.0 NO-CONSENT"},
 		"unknown reason":        {&Denial{Reason: "brand-new"}, "451 4.3.0 INTERNAL"},
 		"timeout":               {fmt.Errorf("ask: %w", context.DeadlineExceeded), "451 4.3.0 STORE-UNAVAILABLE"},
+		"store":                 {fmt.Errorf("ask: %w", consent.ErrStoreUnavailable), "451 4.3.0 STORE-UNAVAILABLE"},
 		"wrapped":               {fmt.Errorf("a: %w", fmt.Errorf("b: %w", &Denial{Reason: NoConsent})), "550 5.7.1 NO-CONSENT"},
 		"any other error":       {errors.New("dial tcp 10.0.0.1: ann@example.net"), "451 4.3.0 INTERNAL try later; id"},
 		"nothing":               {nil, "451 4.3.0 INTERNAL"},

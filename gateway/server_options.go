@@ -64,7 +64,7 @@ type ServerOptions struct {
 	// MaxRecipients is the number of RCPT in a message, at least 100
 	// (RFC 5321 section 4.5.3.1.8). Default 1000.
 	MaxRecipients int
-	// MaxConns is the number of connections of all listeners. Default 1000.
+	// MaxConns is the number of connections of all listeners. Default 1500.
 	MaxConns int
 	// MaxConnsPerIP is the number of connections from one address, 64 bits of
 	// it for IPv6. Default 200.
@@ -125,7 +125,7 @@ func (o ServerOptions) withDefaults() ServerOptions {
 	}
 	def(&o.MaxMessageBytes, 36<<20)
 	def(&o.MaxRecipients, 1000)
-	def(&o.MaxConns, 1000)
+	def(&o.MaxConns, 1500)
 	def(&o.MaxConnsPerIP, 200)
 	def(&o.Memory, 64<<20)
 	o.Memory = max(o.Memory, 128<<10, o.MaxMessageBytes+o.MaxMessageBytes/8)

@@ -94,8 +94,11 @@ func (s *session) hello(arg string) string {
 		return s.refuse(wrongProtocol, "")
 	}
 	name, _, _ := strings.Cut(arg, " ")
-	if !safeHelo(name) {
+	if name == "" || len(name) > 255 {
 		return s.refuse(badArgument, "")
+	}
+	if !safeHelo(name) { // a PC's name may be anything; no ground to refuse its mail (RFC 5321 section 4.1.4)
+		name = "unknown"
 	}
 	s.helo, s.esmtp = name, s.verb != "HELO"
 	return s.verb + " " + name

@@ -340,8 +340,8 @@ func TestESC_1_EveryReplyHasItsCode(t *testing.T) {
 		S: 503 5.5.1 SEQUENCE bad order of commands; ID
 		C: HELO
 		S: 501 5.5.4 ARGUMENT malformed argument; ID
-		C: HELO cl(ient
-		S: 501 5.5.4 ARGUMENT malformed argument; ID
+		C: HELO Büro-PC(1)
+		S: 250 relay.example.org
 		C: LHLO x.example
 		S: 500 5.5.1 UNKNOWN wrong greeting for this protocol; ID
 		C: HELO x_y.example
