@@ -153,15 +153,18 @@ func (r *Registry) trusted(markers map[string]uint64) bool {
 // another node wrote and Redis forgot only that node can bring back: till then
 // the store is not believed.
 func (r *Registry) heal(ctx context.Context) error {
-	r.healing.Lock()
-	defer r.healing.Unlock()
+	release, err := r.holdHealing(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	markers, err := parseMarkers(r.rdb.HGetAll(ctx, keyNodes).Result())
 	if err != nil || r.trusted(markers) {
 		return err
 	}
 	own := r.journal.node
 	if !r.journal.isVerified() || markers[own] < r.journal.proven(own) {
-		if _, err := r.replay(ctx, markers[own]); err != nil {
+		if _, err := r.replay(ctx, markers[own], true); err != nil {
 			return err
 		}
 		if markers, err = parseMarkers(r.rdb.HGetAll(ctx, keyNodes).Result()); err != nil {
@@ -172,6 +175,16 @@ func (r *Registry) heal(ctx context.Context) error {
 		return fmt.Errorf("%w: it forgot opt-outs that another node wrote; start that node, or adopt its journal", ErrStoreUnavailable)
 	}
 	return nil
+}
+
+// holdHealing lets one replay run at a time; others wait as long as ctx lasts.
+func (r *Registry) holdHealing(ctx context.Context) (release func(), err error) {
+	select {
+	case r.healing <- struct{}{}:
+		return func() { <-r.healing }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for the replay of opt-outs: %w", ctx.Err())
+	}
 }
 
 // AcceptLoss lets this node believe the store again although it forgot what a
@@ -193,19 +206,28 @@ func (r *Registry) AcceptLoss(ctx context.Context) error {
 	return nil
 }
 
-// replay applies the journal after seq and moves the marker.
-func (r *Registry) replay(ctx context.Context, after uint64) (n int, err error) {
+// replay applies the journal after seq and moves the marker. behind says that
+// the marker in Redis is at seq.
+func (r *Registry) replay(ctx context.Context, after uint64, behind bool) (n int, err error) {
 	j := r.journal
 	upTo := j.reached() // what waits now may be in flight by another call
 	var flight []*change
 	flush := func() error {
+		if len(flight) == 0 {
+			return nil
+		}
 		if _, err := r.apply(ctx, flight); err != nil {
 			return err
 		}
 		n += len(flight)
 		j.applied(flight...)
+		last := flight[len(flight)-1].seq
 		flight = flight[:0]
-		return nil
+		if !behind || last >= upTo {
+			return nil
+		}
+		// What is done stays done if this is cut short.
+		return r.rdb.HSet(ctx, keyNodes, j.node, strconv.FormatUint(last, 10)).Err()
 	}
 	err = j.each(after, func(c *change) error {
 		flight = append(flight, c)
@@ -239,8 +261,11 @@ func (r *Registry) replay(ctx context.Context, after uint64) (n int, err error) 
 // Redis again and tells how many there were. Repeating it changes nothing.
 // Errors wrap ErrStoreUnavailable.
 func (r *Registry) Replay(ctx context.Context) (int, error) {
-	r.healing.Lock()
-	defer r.healing.Unlock()
-	n, err := r.replay(ctx, 0)
+	release, err := r.holdHealing(ctx)
+	if err != nil {
+		return 0, asUnavailable(err)
+	}
+	defer release()
+	n, err := r.replay(ctx, 0, false)
 	return n, asUnavailable(err)
 }

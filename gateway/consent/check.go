@@ -19,11 +19,11 @@ func (r *Registry) Check(ctx context.Context) error {
 		if err := r.rdb.Ping(ctx).Err(); err != nil {
 			return struct{}{}, err
 		}
-		if err := r.checkKeys(ctx); err != nil {
-			return struct{}{}, err
-		}
-		return struct{}{}, r.heal(ctx)
+		return struct{}{}, r.checkKeys(ctx)
 	})
+	if err == nil {
+		err = asUnavailable(r.heal(ctx))
+	}
 	if err != nil {
 		return fmt.Errorf("check consent store: %w", err)
 	}

@@ -42,10 +42,7 @@ func (r *Registry) Export(ctx context.Context, controller string, w io.Writer) e
 	}
 	x := exporter{r: r, out: out, terms: map[termsHash]Terms{}}
 	err := r.eachSubject(ctx, func(ids []address.SubjectID) error {
-		_, err := bounded(ctx, r, r.opts.WriteTimeout, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, x.page(ctx, controller, ids)
-		})
-		return err
+		return within(ctx, r.opts.WriteTimeout, func(ctx context.Context) error { return x.page(ctx, controller, ids) })
 	})
 	if err != nil {
 		return fmt.Errorf("export consents: %w", err)

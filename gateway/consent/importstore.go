@@ -69,10 +69,7 @@ func (im *importer) flushConsents(ctx context.Context) error {
 	if len(im.consents) == 0 {
 		return nil
 	}
-	_, err := bounded(ctx, im.r, im.r.opts.WriteTimeout, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, im.storeConsents(ctx)
-	})
-	if err != nil {
+	if err := within(ctx, im.r.opts.WriteTimeout, im.storeConsents); err != nil {
 		return fmt.Errorf("import consents: %w", err)
 	}
 	return nil

@@ -77,9 +77,9 @@ func (r *Registry) recordOptOut(ctx context.Context, e Event) (string, error) {
 		}
 		return part{consentField(anyForm, e.Purpose), string(x.encode())}, recordOf(e, subject, id, full)
 	}
-	stands := func(log string) (bool, error) {
+	stands := func(log string) (eventID, bool, error) {
 		events, err := decodeEntries(log, nil)
-		return fold(events, e.Time).out(), err
+		return id, fold(events, e.Time).out(), err
 	}
 	return r.bind(ctx, binder{
 		subject: subject, controller: e.Controller, id: id, build: build, stands: stands, reused: e.ID != "",

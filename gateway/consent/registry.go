@@ -114,8 +114,8 @@ type Registry struct {
 
 	keys    int // how many subject-id keys are live
 	moves   chan move
-	healing sync.Mutex // one replay at a time
-	blocked errorBox   // why nobody may be mailed, found by Run
+	healing chan struct{} // holds a token while a replay runs
+	blocked errorBox      // why nobody may be mailed, found by Run
 }
 
 // New makes a registry over rdb and the node's store db. trail may be nil
@@ -136,7 +136,7 @@ func New(rdb redis.UniversalClient, ring *address.Keyring, db *pebble.DB, trail 
 	}
 	return &Registry{
 		met: met, rdb: rdb, ring: ring, journal: j, opts: opts.withDefaults(), direct: heedsContext(rdb),
-		keys: len(ring.Fingerprints()), moves: make(chan move, 1024),
+		keys: len(ring.Fingerprints()), moves: make(chan move, 1024), healing: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -176,6 +176,15 @@ func bounded[T any](ctx context.Context, r *Registry, d time.Duration, f func(co
 		var none T
 		return none, asUnavailable(ctx.Err())
 	}
+}
+
+// within is bounded for work of many steps: it runs f itself, with d for it,
+// so that nothing goes on when it has returned. A client that ignores the
+// context ends each step by its own timeout.
+func within(ctx context.Context, d time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return asUnavailable(f(ctx))
 }
 
 // asUnavailable marks what Redis or the way to it answered. Only the package's

@@ -45,36 +45,44 @@ func (r *Registry) Run(ctx context.Context) error {
 	}
 }
 
-// look is one round of Run. It gives the run ids of the Redis servers.
+// look is one round of Run. It gives the run ids of the Redis servers. A
+// replay takes the time it needs, all else is bounded.
 func (r *Registry) look(ctx context.Context, before map[string]string) (map[string]string, error) {
-	return bounded(ctx, r, r.opts.WriteTimeout, func(ctx context.Context) (map[string]string, error) {
-		now, err := r.runIDs(ctx)
-		if err != nil {
+	now := before
+	err := within(ctx, r.opts.WriteTimeout, func(ctx context.Context) (err error) {
+		now, err = r.runIDs(ctx)
+		return err
+	})
+	if err != nil {
+		return before, err
+	}
+	// The marker lives on one master: what another one lost while this node
+	// was away does not show in it.
+	_, sharded := r.rdb.(*redis.ClusterClient)
+	if before == nil && sharded || before != nil && changed(before, now) {
+		r.opts.Log.Info("replaying the journal of opt-outs: redis was restarted or replaced, or is a cluster")
+		if _, err := r.Replay(ctx); err != nil {
 			return before, err
 		}
-		// The marker lives on one master: what another one lost while this
-		// node was away does not show in it.
-		_, sharded := r.rdb.(*redis.ClusterClient)
-		if before == nil && sharded || before != nil && changed(before, now) {
-			r.opts.Log.Info("replaying the journal of opt-outs: redis was restarted or replaced, or is a cluster")
-			if _, err := r.Replay(ctx); err != nil {
-				return before, err
-			}
+	}
+	if err := r.heal(ctx); err != nil {
+		return now, asUnavailable(err)
+	}
+	return now, within(ctx, r.opts.WriteTimeout, r.tidy)
+}
+
+// tidy compares keys, brings what is stuck and moves what look-ups noted.
+func (r *Registry) tidy(ctx context.Context) error {
+	if err := r.watchKeys(ctx); err != nil {
+		return err
+	}
+	if stuck := r.journal.stuckAll(); len(stuck) > 0 {
+		if _, err := r.applyJournalled(ctx, stuck); err != nil {
+			return err
 		}
-		if err := r.watchKeys(ctx); err != nil {
-			return now, err
-		}
-		if err := r.heal(ctx); err != nil {
-			return now, err
-		}
-		if stuck := r.journal.stuckAll(); len(stuck) > 0 {
-			if _, err := r.applyJournalled(ctx, stuck); err != nil {
-				return now, err
-			}
-		}
-		r.mark(ctx)
-		return now, r.settleWaiting(ctx)
-	})
+	}
+	r.mark(ctx)
+	return r.settleWaiting(ctx)
 }
 
 // watchKeys stops look-ups while the keys in use are not this node's. A store

@@ -16,9 +16,9 @@ type binder struct {
 	controller string
 	id         eventID
 	build      func(id, repeats eventID) (part, ledger.Record)
-	stands     func(log string) (bool, error) // whether the log, as stored, still says no
-	terms      string                         // shared evidence of a consent event, or ""
-	reused     bool                           // the id is the caller's: it may have been used and undone before
+	stands     func(log string) (eventID, bool, error) // the event by which the log, as stored, still says no
+	terms      string                                  // shared evidence of a consent event, or ""
+	reused     bool                                    // the id is the caller's: it may have been used and undone before
 }
 
 // bind makes an opt-out durable and binding. With Redis away the id comes with
@@ -36,23 +36,16 @@ func (r *Registry) bind(ctx context.Context, b binder) (string, error) {
 		if err := r.journal.write([]*change{c}, []ledger.Record{rec}); err != nil {
 			return "", err
 		}
-		stale, err := bounded(ctx, r, r.opts.WriteTimeout, func(ctx context.Context) (bool, error) {
-			added, err := r.applyJournalled(ctx, []*change{c})
-			if err != nil || added[0] > 0 {
-				return false, err
-			}
-			log, err := r.rdb.HGet(ctx, subjectKey(b.subject), p.field).Result()
-			if err != nil {
-				return false, err
-			}
-			stands, err := b.stands(log)
-			return !stands, err
+		standing, err := bounded(ctx, r, r.opts.WriteTimeout, func(ctx context.Context) (eventID, error) {
+			return r.bring(ctx, b, c, p)
 		})
 		if err != nil {
 			r.journal.setStuck([]*change{c})
 		}
-		again := repeats != eventID{}
-		if again || (err == nil && !stale) {
+		if standing != (eventID{}) {
+			b.id = standing
+		}
+		if again := repeats != (eventID{}); again || (err == nil && standing != eventID{}) {
 			return b.finish(err)
 		}
 		// The person undid the first one and says no again by the same link;
@@ -67,6 +60,25 @@ func (r *Registry) bind(ctx context.Context, b binder) (string, error) {
 			return b.finish(failed)
 		}
 	}
+}
+
+// bring applies c to Redis and gives the id by which the person's no stands
+// there: a new one or, where the id was used before, that of then. Zero where
+// that one was undone since.
+func (r *Registry) bring(ctx context.Context, b binder, c *change, p part) (eventID, error) {
+	added, err := r.applyJournalled(ctx, []*change{c})
+	if err != nil || added[0] > 0 {
+		return b.id, err
+	}
+	log, err := r.rdb.HGet(ctx, subjectKey(b.subject), p.field).Result()
+	if err != nil {
+		return eventID{}, err
+	}
+	id, stands, err := b.stands(log)
+	if !stands {
+		id = eventID{}
+	}
+	return id, err
 }
 
 func (b binder) finish(err error) (string, error) {
@@ -109,14 +121,14 @@ func (r *Registry) Suppress(ctx context.Context, s Suppression) (id string, err 
 		}
 		return part{fieldSuppression, string(x.encode())}, s.record(subject, id)
 	}
-	stands := func(log string) (bool, error) {
+	stands := func(log string) (eventID, bool, error) {
 		entries, err := decodeSuppEntries(log, nil)
 		for _, x := range entries {
 			if x.op == opSet && (x.id == first || x.target == first) && closedBy(entries, x) == nil && !liftedAtAll(entries, x) {
-				return true, err
+				return x.id, true, err
 			}
 		}
-		return false, err
+		return first, false, err
 	}
 	r.met.optOuts.WithLabelValues(string(s.Reason), sourceLabel(s.Source)).Inc()
 	return r.bind(ctx, binder{subject: subject, controller: s.Controller, id: first, build: build, stands: stands, reused: s.ID != ""})

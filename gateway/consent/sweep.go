@@ -29,10 +29,7 @@ const keyJob = "pc:job:sweep"
 func (r *Registry) SweepNow(ctx context.Context) (Swept, error) {
 	var done Swept
 	err := r.eachSubject(ctx, func(ids []address.SubjectID) error {
-		_, err := bounded(ctx, r, r.opts.WriteTimeout, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, r.sweepPage(ctx, ids, &done)
-		})
-		return err
+		return within(ctx, r.opts.WriteTimeout, func(ctx context.Context) error { return r.sweepPage(ctx, ids, &done) })
 	})
 	if err != nil {
 		return done, fmt.Errorf("sweep consents: %w", err)
