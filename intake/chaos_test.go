@@ -1,0 +1,145 @@
+package intake
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"postern/gateway/address"
+	"postern/gateway/consent"
+	"postern/gateway/ledger"
+	"postern/gateway/stream"
+	"postern/queue"
+	"postern/testmail/env"
+)
+
+// below is what the queue calls: it accepts all.
+type below struct{}
+
+func (below) Suppress(_ context.Context, x consent.Suppression) (string, error) { return x.ID, nil }
+func (below) Append(context.Context, ...ledger.Record) error                    { return nil }
+func (below) Submit(context.Context, queue.Outgoing) (string, error)            { return "id", nil }
+
+// realQueue is the case queue on a real Redis.
+func realQueue(t testing.TB, rdb redis.UniversalClient) *queue.Queue {
+	set, err := stream.NewSet(
+		[]stream.Controller{{ID: "acme", Name: "Acme", Contact: "privacy@example.org", Country: "DE", Language: "en", TimeZone: "Europe/Berlin", Domains: []string{"example.org"}}},
+		[]stream.Stream{{Name: "service", Number: 1, Kind: stream.Service, Controller: "acme", Mode: stream.Enforce}})
+	require.NoError(t, err)
+	ring, err := address.NewKeyring(address.Key{ID: "k", Secret: []byte(strings.Repeat("k", 32))})
+	require.NoError(t, err)
+	q, err := queue.New(rdb, queue.Deps{Optout: below{}, Sender: below{}, Trail: below{}, Streams: func() *stream.Set { return set }},
+		queue.Options{VaultKey: []byte(strings.Repeat("v", 32)), Keyring: ring, Log: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	return q
+}
+
+// recorder notes under which numbers each mail was stored.
+type recorder struct {
+	Cases
+	mu      sync.Mutex
+	numbers map[string]map[string]bool // content → case numbers
+}
+
+func (r *recorder) Open(ctx context.Context, in queue.Incoming) (queue.Ref, error) {
+	ref, err := r.Cases.Open(ctx, in)
+	if err == nil {
+		r.mu.Lock()
+		if r.numbers[in.ContentHash] == nil {
+			r.numbers[in.ContentHash] = map[string]bool{}
+		}
+		r.numbers[in.ContentHash][ref.Number] = true
+		r.mu.Unlock()
+	}
+	return ref, err
+}
+
+// drop puts a mail into the maildir at once, as a delivery agent does.
+func drop(t testing.TB, d *env.DovecotServer, name string, raw []byte) {
+	tmp := filepath.Join(d.Dir, "mail", "tmp", name)
+	require.NoError(t, os.WriteFile(tmp, raw, 0o644))
+	require.NoError(t, os.Rename(tmp, filepath.Join(d.Dir, "mail", "new", name)))
+}
+
+// TestChaos kills Dovecot, Redis and pollers at random while mails arrive, and
+// wants every mail in exactly one case. POSTERN_CRASH sets the number of
+// kills (make crash), 10 unless told; 25 mails arrive between two.
+func TestChaos(t *testing.T) {
+	rounds := 10
+	if n, err := strconv.Atoi(os.Getenv("POSTERN_CRASH")); err == nil {
+		rounds = n
+	}
+	d, rs := env.Dovecot(t), env.Redis(t)
+	_ = dovecotClient(t, d)
+	c := dovecotClient(t, d)
+	_, err := c.Select("INBOX", nil).Wait() // makes the maildir
+	require.NoError(t, err)
+	_ = c.Close()
+	rdb := redis.NewClient(&redis.Options{Addr: rs.Addr, MaxRetries: -1, DialTimeout: 200 * time.Millisecond})
+	t.Cleanup(func() { _ = rdb.Close() })
+	rec := &recorder{Cases: realQueue(t, rdb), numbers: map[string]map[string]bool{}}
+	q := rec.Cases.(*queue.Queue)
+	var stops []func()
+	start := func() {
+		box := realBox(d)
+		box.Folders, box.PollEvery = []string{"INBOX"}, 500*time.Millisecond
+		p, err := New([]Mailbox{box}, Deps{Cases: rec, Aside: q, Optouts: q, Classifier: words{}, State: NewRedisState(rdb)},
+			Options{BackoffMax: 100 * time.Millisecond, Lease: time.Second, Command: 5 * time.Second, Batch: 10})
+		require.NoError(t, err)
+		stops = append(stops, runPoller(t, p))
+	}
+	start()
+	start() // a second poller stands by
+	sent := 0
+	arrive := func(n int) {
+		for range n {
+			sent++
+			drop(t, d, fmt.Sprintf("%d.M%dP1.host", 1795000000+sent, sent), letterFrom(fmt.Sprint("chaos", sent), "My data", fmt.Sprintf("Please erase my data, number %d.", sent)))
+		}
+	}
+	for range rounds {
+		arrive(12)
+		<-time.After(time.Duration(rand.IntN(150)) * time.Millisecond) // the kill falls anywhere
+		switch rand.IntN(4) {
+		case 0:
+			d.Kill()
+			arrive(13)
+			d.Start()
+		case 1:
+			rs.Kill()
+			arrive(13)
+			rs.Start()
+		default:
+			stops[0]()
+			stops = stops[1:]
+			arrive(13)
+			start()
+		}
+	}
+	env.Eventually(t, 2*time.Minute, fmt.Sprintf("all of %d mails stored", sent), func() bool {
+		rec.mu.Lock()
+		defer rec.mu.Unlock()
+		return len(rec.numbers) == sent
+	})
+	for content, numbers := range rec.numbers {
+		require.Len(t, numbers, 1, "mail %s is in one case", content[:8])
+	}
+	cases, err := q.List(context.Background(), queue.Filter{Limit: sent * 2})
+	require.NoError(t, err)
+	require.Len(t, cases, sent, "as many cases as mails")
+	env.Eventually(t, time.Minute, "all moved", func() bool {
+		left, err := filepath.Glob(filepath.Join(d.Dir, "mail", "cur", "*"))
+		return err == nil && len(left) == 0
+	})
+}
