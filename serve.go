@@ -108,7 +108,7 @@ func (n *node) run(ctx context.Context) error {
 	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBelow()
 	lower, belowCtx := errgroup.WithContext(below)
-	lower.Go(func() error { return n.trail.Run(belowCtx) })
+	lower.Go(func() error { return n.keepSequencing(belowCtx) })
 	lower.Go(func() error { return n.consent.Run(belowCtx) })
 	lower.Go(func() error { return n.report.Run(belowCtx) })
 	lower.Go(func() error { return n.engine.Run(belowCtx) })
@@ -151,6 +151,24 @@ func (n *node) checkStores(ctx context.Context) error {
 		return err
 	}
 	return n.engine.LoadModes(ctx)
+}
+
+// keepSequencing runs the ledger's sequencer. Records are durable before it
+// sees them, so a disk that is full for a while delays the tree and nothing
+// else: it is told and tried again.
+func (n *node) keepSequencing(ctx context.Context) error {
+	for {
+		err := n.trail.Run(ctx)
+		if ctx.Err() != nil {
+			return err
+		}
+		n.log.Error("ledger stands still, will try again", "err", err)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(5 * time.Second):
+		}
+	}
 }
 
 // watchRedis ends the server when a Redis of its own ends.

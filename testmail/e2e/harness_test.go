@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"text/template"
 	"time"
@@ -54,7 +55,8 @@ type site struct {
 
 	SMTP, LMTP, Public, Operator string // addresses
 
-	tmpl siteConfig
+	tmpl     siteConfig
+	refusing *atomic.Bool // set by outage tests
 }
 
 // siteConfig is what the configuration template is filled with.
@@ -177,6 +179,7 @@ func newSite(t *testing.T, change func(*siteConfig)) *site {
 	if change != nil {
 		change(&s.tmpl)
 	}
+	s.Dir = s.tmpl.Dir
 	var b bytes.Buffer
 	require.NoError(t, configTemplate.Execute(&b, s.tmpl))
 	s.Config = filepath.Join(s.Dir, "postern.toml")
