@@ -77,7 +77,7 @@ func (e *Engine) lookup(ctx context.Context, st stream.Stream, addrs []address.A
 	if st.Kind != stream.Marketing {
 		purpose = "" // or what stops all marketing would stop this too
 	}
-	answers, err := e.deps.Consent.Lookup(ctx, st.Controller, purpose, st.Number, addrs)
+	answers, err := e.consent.Lookup(ctx, st.Controller, purpose, st.Number, addrs)
 	e.met.lookup.Observe(time.Since(start).Seconds())
 	if err == nil && len(answers) == len(addrs) {
 		if e.storeDown.Swap(false) {

@@ -175,11 +175,12 @@ func (o EngineOptions) withDefaults() EngineOptions {
 // Engine judges messages and prepares what leaves. It holds no connection and
 // no goroutine; all methods are safe for concurrent use.
 type Engine struct {
-	deps  Deps
-	opts  EngineOptions
-	rules atomic.Pointer[rules]
-	met   *engineMetrics
-	sign  chan struct{} // slots: no more signatures at once than cores
+	deps    Deps
+	opts    EngineOptions
+	rules   atomic.Pointer[rules]
+	met     *engineMetrics
+	consent *joiner
+	sign    chan struct{} // slots: no more signatures at once than cores
 
 	storeDown atomic.Bool // the last look-up failed; for one log line per outage
 }
@@ -191,7 +192,7 @@ func NewEngine(d Deps, opts EngineOptions) (*Engine, error) {
 	if d.Streams == nil || d.Spool == nil || d.Consent == nil {
 		return nil, errors.New("engine: streams, consent and spool are needed")
 	}
-	e := &Engine{deps: d, opts: opts, sign: make(chan struct{}, signSlots())}
+	e := &Engine{deps: d, opts: opts, consent: newJoiner(d.Consent, opts.LookupTimeout), sign: make(chan struct{}, signSlots())}
 	if err := e.checkStreams(d.Streams); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ import (
 	"postern/gateway/spool"
 	"postern/gateway/stream"
 	"postern/gateway/unsubscribe"
+	"postern/testmail/env"
 )
 
 // The rooms do what the engine asks of them.
@@ -138,4 +141,39 @@ func TestClosedLoop(t *testing.T) {
 		return nil
 	}))
 	require.Equal(t, map[string]int{"allow": 2, "deny": 4, "defer": 1}, actions)
+}
+
+// BenchmarkLookup asks a real Redis for one recipient from many goroutines,
+// each look-up by itself and joined with those of the others.
+func BenchmarkLookup(b *testing.B) {
+	o := node.Options()
+	o.FS = vfs.NewMem()
+	db, err := pebble.Open("state", o)
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, db.Close()) })
+	rdb := redis.NewClient(&redis.Options{Addr: env.Redis(b).Addr, ContextTimeoutEnabled: true})
+	b.Cleanup(func() { require.NoError(b, rdb.Close()) })
+	ring, err := address.NewKeyring(address.Key{ID: "k1", Secret: bytes.Repeat([]byte{7}, 32)})
+	require.NoError(b, err)
+	registry, err := consent.New(rdb, ring, db, nil, consent.Options{})
+	require.NoError(b, err)
+	for _, c := range []struct {
+		name string
+		Consent
+	}{{"direct", registry}, {"joined", newJoiner(registry, 5*time.Second)}} {
+		for _, sessions := range []int{1, 20, 100} {
+			b.Run(fmt.Sprintf("%s/%d", c.name, sessions), func(b *testing.B) {
+				b.SetParallelism((sessions + 1) / 2)
+				b.RunParallel(func(pb *testing.PB) {
+					who := people(1, "reader")
+					for pb.Next() {
+						if _, err := c.Lookup(context.Background(), "shop", "newsletter", 1, who); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			})
+		}
+	}
 }
