@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"postern/gateway"
 	"postern/gateway/address"
@@ -170,12 +171,46 @@ func (q *Queue) sendAck(ctx context.Context, no string, index int, in Incoming, 
 	if err != nil {
 		return "", err
 	}
+	if slices.Contains(steps, reply.Stopped) {
+		if values["undo"], err = q.undo(ctx, no, index, lang, values, controller.ID, to); err != nil {
+			return "", err
+		}
+	}
 	subject, text, err := q.texts.Render(lang, values, steps...)
 	if err != nil {
 		return "", err
 	}
 	ref := "case:" + no + ":ack:" + strconv.Itoa(index)
 	return q.submit(ctx, controller, outgoing{ref: ref, to: to, subject: subject, text: text, lang: lang, answers: in, auto: true, number: no})
+}
+
+// undoFor is how long an opt-out may be undone by link (design D7).
+const undoFor = 24 * time.Hour
+
+// undo is how the person takes an opt-out back: by link where exactly one was
+// bound and main can make one, else by an answer.
+func (q *Queue) undo(ctx context.Context, no string, index int, lang string, v reply.Values, controller string, to address.Address) (string, error) {
+	if q.d.UndoLink == nil {
+		return v["undo"], nil
+	}
+	_, events, err := q.Show(ctx, no)
+	if err != nil {
+		return "", err
+	}
+	var ids []string
+	for _, e := range events {
+		if e.Action == ActSuppress && e.Data["mail"] == strconv.Itoa(index) {
+			ids = append(ids, e.Data["event"])
+		}
+	}
+	if len(ids) != 1 {
+		return v["undo"], nil
+	}
+	link := q.d.UndoLink(controller, q.o.Keyring.Identify(controller, to).ID, ids[0], q.o.Now().Add(undoFor))
+	if link == "" {
+		return v["undo"], nil
+	}
+	return q.texts.Phrase(lang, "undo_link", reply.Values{"link": link})
 }
 
 // values are the placeholders a case can fill.

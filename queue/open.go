@@ -105,7 +105,10 @@ func (q *Queue) parent(ctx context.Context, in Incoming) (string, error) {
 // either is unreadable it may, and an operator sees both.
 func (q *Queue) samePerson(ctx context.Context, no string, in Incoming) (bool, error) {
 	subject, err := q.rdb.HGet(ctx, keyCase(no), "subject").Result()
-	if err != nil && !isNil(err) {
+	if isNil(err) {
+		return false, nil // deleted at the end of its time: what comes now is new
+	}
+	if err != nil {
 		return false, fmt.Errorf("look up case %s: %w", no, err)
 	}
 	person := q.person(in)

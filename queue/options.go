@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"postern/classifier"
 	"postern/gateway"
 	"postern/gateway/address"
@@ -50,7 +52,10 @@ type Deps struct {
 	Streams func() *stream.Set                                             // the streams as configured now
 	Tokens  func(text string) (address.SubjectID, uint16, error)           // opens an unsubscribe token: subject and stream number
 	Mailed  func(context.Context, string, address.SubjectID) (bool, error) // was this subject ever mailed for the controller; nil: unknown, taken as no
-	Notify  func(context.Context, Notice) error                            // tells operators; nil: the log alone
+	// UndoLink makes a link by which a person takes back one opt-out until ends,
+	// "" if it can't; nil: the notice asks for an answer by mail.
+	UndoLink func(controller string, subject address.SubjectID, suppressionID string, ends time.Time) string
+	Notify   func(context.Context, Notice) error // tells operators; nil: the log alone
 }
 
 // Notice is something an operator has to know.
@@ -64,13 +69,14 @@ type Notice struct {
 
 // Options of a Queue. VaultKeys and Keyring are needed, all else has a default.
 type Options struct {
-	VaultKey     []byte            // 32 bytes: wraps the key of each case
-	OldVaultKeys [][]byte          // former ones, newest first; they only open
-	Keyring      *address.Keyring  // subject ids
-	AckStream    map[string]string // controller id → name of the service stream its replies leave under; without one no reply is sent
-	VaultDir     string            // folder of sealed files, shared by all nodes; "": systems may give 1 MiB a case
-	Connections  []Connection      // the company's own systems
-	TextDir      string            // files that override reply texts; "": none
+	VaultKey     []byte              // 32 bytes: wraps the key of each case
+	OldVaultKeys [][]byte            // former ones, newest first; they only open
+	Keyring      *address.Keyring    // subject ids
+	AckStream    map[string]string   // controller id → name of the service stream its replies leave under; without one no reply is sent
+	VaultDir     string              // folder of sealed files, shared by all nodes; "": systems may give 1 MiB a case
+	Operators    map[string][]string // controller id → addresses that get reminders and alarms by mail
+	Connections  []Connection        // the company's own systems
+	TextDir      string              // files that override reply texts; "": none
 
 	Now func() time.Time // default time.Now
 	Log *slog.Logger     // default slog.Default
@@ -100,6 +106,11 @@ type Options struct {
 	FloodCount  int           // opt-outs of one source within FloodWindow that ring the alarm; default 50
 	FloodWindow time.Duration // default 1 hour
 
+	Metrics prometheus.Registerer // nil: none
+
+	KeepCases time.Duration // an ended case is deleted this long after it ended; default 3 years (ST-1)
+	KeepAside time.Duration // mail that became no case; default 90 days
+
 	Volatile bool // Redis may forget: no WAITAOF (demo only)
 }
 
@@ -128,6 +139,8 @@ func (o Options) withDefaults() Options {
 	o.AcksPerHour = orInt(o.AcksPerHour, 200)
 	o.FloodCount = orInt(o.FloodCount, 50)
 	o.FloodWindow = orTime(o.FloodWindow, time.Hour)
+	o.KeepCases = orTime(o.KeepCases, 3*366*24*time.Hour)
+	o.KeepAside = orTime(o.KeepAside, 90*24*time.Hour)
 	o.SendHold = orTime(o.SendHold, 30*time.Second)
 	o.ProofWithin = orTime(o.ProofWithin, 30*24*time.Hour)
 	return o

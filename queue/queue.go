@@ -27,6 +27,7 @@ type Queue struct {
 	vault   *vault.Keys
 	texts   *reply.Catalogue
 	files   *vault.Files // nil: no vault folder
+	metrics *metrics
 	waitAOF bool
 	scripts sync.Map // hashes the server was given
 
@@ -62,6 +63,12 @@ func New(rdb redis.UniversalClient, d Deps, o Options) (*Queue, error) {
 	}
 	if err := q.addHolidays(); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
+	}
+	q.metrics = newMetrics(q)
+	if o.Metrics != nil {
+		if err := o.Metrics.Register(q.metrics); err != nil {
+			return nil, fmt.Errorf("queue: register metrics: %w", err)
+		}
 	}
 	if single, ok := rdb.(*redis.Client); ok && !o.Volatile {
 		err := single.Do(context.Background(), "WAITAOF", 0, 0, 0).Err()

@@ -82,6 +82,9 @@ func (q *Queue) tick(ctx context.Context) {
 		if _, err := q.Ring(ctx); err != nil && ctx.Err() == nil {
 			q.o.Log.Warn("clocks can't be read", "err", err)
 		}
+		if err := q.sweepDaily(ctx); err != nil && ctx.Err() == nil {
+			q.o.Log.Error("deletion run failed", "err", err)
+		}
 		msgs, nextStart, err := q.rdb.XAutoClaim(ctx, &redis.XAutoClaimArgs{
 			Stream: keyWork, Group: group, Consumer: q.o.Node + "-claim", MinIdle: q.o.Lease, Start: start, Count: 32,
 		}).Result()
@@ -164,7 +167,8 @@ func (q *Queue) finish(ctx context.Context, id string, j job, err error) {
 	case errors.Is(err, errPermanent) || try+1 >= q.o.Attempts:
 		verb, why = "dead", "gave-up"
 		q.o.Log.Error("work given up, see the dead letters", "case", j.Case, "do", j.Do, "tries", try+1, "err", err)
-		q.tell(ctx, Notice{Kind: "dead", Case: j.Case, Reason: j.Do})
+		controller, _ := q.rdb.HGet(ctx, keyCase(j.Case), "controller").Result() // for whom to tell; "" tells the hook alone
+		q.tell(ctx, Notice{Kind: "dead", Case: j.Case, Controller: controller, Reason: j.Do})
 		q.troubled(ctx, j)
 	default:
 		verb = "later"
@@ -196,6 +200,7 @@ func (q *Queue) troubled(ctx context.Context, j job) {
 
 // end takes an entry out of the stream and puts the job where verb says.
 func (q *Queue) end(ctx context.Context, id string, j job, verb string, at time.Time, why string) {
+	q.metrics.work.WithLabelValues(kindOf(j.Do), verb).Inc()
 	raw, err := json.Marshal(j)
 	if err == nil {
 		err = doneScript.Run(ctx, q.rdb, []string{keyWork, keyLater, keyDead}, group, id, verb, string(raw), millis(at), why).Err()
@@ -205,13 +210,13 @@ func (q *Queue) end(ctx context.Context, id string, j job, verb string, at time.
 	}
 }
 
-func (q *Queue) tell(ctx context.Context, n Notice) {
-	if q.d.Notify == nil {
-		return
+// kindOf keeps the metric's label a closed set, whatever the stream holds.
+func kindOf(do string) string {
+	switch do {
+	case "mail", "trail", "remind", "send", "fulfil":
+		return do
 	}
-	if err := q.d.Notify(ctx, n); err != nil {
-		q.o.Log.Error("operators could not be told", "kind", n.Kind, "case", n.Case, "err", err)
-	}
+	return "unknown"
 }
 
 func text(v any) string {

@@ -26,6 +26,7 @@ type Mail struct {
 	InReplyTo  string // without brackets, or ""
 	References []string
 	Auto       bool // an automatic reply in the sense of RFC 3834
+	Generated  bool // with Auto: a notice that answers nothing (auto-generated)
 }
 
 // maxReferences bounds the References field: the first and the newest count.
@@ -49,7 +50,11 @@ func (m Mail) Compose() (header, body []byte, err error) {
 		h.SetMsgIDList("References", thread(cleanIDs(m.References), ids[0]))
 	}
 	if m.Auto {
-		h.Set("Auto-Submitted", "auto-replied")
+		kind := "auto-replied"
+		if m.Generated {
+			kind = "auto-generated"
+		}
+		h.Set("Auto-Submitted", kind)
 		h.Set("X-Auto-Response-Suppress", "All")
 	}
 	if m.Language != "" {

@@ -1,0 +1,88 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics of the room. Labels are closed sets: states of state.go, kinds of
+// work, words of RFC 3834's decision.
+type metrics struct {
+	cases   *prometheus.Desc
+	oldest  *prometheus.Desc
+	overdue *prometheus.Desc
+	waiting *prometheus.Desc
+	dead    *prometheus.Desc
+	work    *prometheus.CounterVec // do: mail, trail, remind, send, fulfil; result: done, back, later, dead
+	q       *Queue
+}
+
+func newMetrics(q *Queue) *metrics {
+	return &metrics{
+		q:       q,
+		cases:   prometheus.NewDesc("postern_queue_live_cases", "Cases whose clock runs.", nil, nil),
+		oldest:  prometheus.NewDesc("postern_queue_next_due_seconds", "Seconds until the next case is due; negative when overdue.", nil, nil),
+		overdue: prometheus.NewDesc("postern_queue_overdue_cases", "Live cases whose due date is over.", nil, nil),
+		waiting: prometheus.NewDesc("postern_queue_work_waiting", "Pieces of work in the stream or waiting for another try.", nil, nil),
+		dead:    prometheus.NewDesc("postern_queue_work_dead", "Pieces of work that were given up.", nil, nil),
+		work:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_queue_work_total", Help: "Work by kind and how it ended."}, []string{"do", "result"}),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.cases, m.oldest, m.overdue, m.waiting, m.dead} {
+		ch <- d
+	}
+	m.work.Describe(ch)
+}
+
+// Collect implements prometheus.Collector; figures of a Redis that does not
+// answer are left out.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	m.work.Collect(ch)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	f, err := m.q.Figures(ctx)
+	if err != nil {
+		return
+	}
+	gauge := func(d *prometheus.Desc, v float64) { ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v) }
+	gauge(m.cases, float64(f.Live))
+	gauge(m.overdue, float64(f.Overdue))
+	gauge(m.waiting, float64(f.Work))
+	gauge(m.dead, float64(f.Dead))
+	if !f.NextDue.IsZero() {
+		gauge(m.oldest, f.NextDue.Sub(m.q.o.Now()).Seconds())
+	}
+}
+
+// Figures is the queue at a glance.
+type Figures struct {
+	Live    int64
+	Overdue int64
+	NextDue time.Time // zero: no live case
+	Work    int64     // to be done now or later
+	Dead    int64     // given up
+	Aside   int64     // mails that became no case
+}
+
+// Figures reads the counts without touching a case.
+func (q *Queue) Figures(ctx context.Context) (Figures, error) {
+	p := q.rdb.Pipeline()
+	live, overdue := p.ZCard(ctx, keyDue), p.ZCount(ctx, keyDue, "-inf", "("+millis(q.o.Now()))
+	next := p.ZRangeWithScores(ctx, keyDue, 0, 0)
+	work, later := p.XLen(ctx, keyWork), p.ZCard(ctx, keyLater)
+	dead, aside := p.XLen(ctx, keyDead), p.ZCard(ctx, keyAside)
+	if _, err := p.Exec(ctx); err != nil {
+		return Figures{}, fmt.Errorf("read figures of the queue: %w", err)
+	}
+	f := Figures{Live: live.Val(), Overdue: overdue.Val(), Work: work.Val() + later.Val(), Dead: dead.Val(), Aside: aside.Val()}
+	if z := next.Val(); len(z) == 1 {
+		f.NextDue = time.UnixMilli(int64(z[0].Score)).UTC()
+	}
+	return f, nil
+}

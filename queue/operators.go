@@ -1,0 +1,73 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"postern/gateway/address"
+	"postern/queue/reply"
+)
+
+// noticeWords are the sentences of mails to operators, by the notice's kind.
+// They name the case, never the person or what was written.
+var noticeWords = map[string]string{
+	RemindHalf:     "Half of the time for this case is over.",
+	RemindQuarters: "Three quarters of the time for this case are over.",
+	RemindDays:     "Three working days are left for this case.",
+	RemindOverdue:  "This case is overdue.",
+	RemindUntil:    "The date this case was waiting for has come.",
+	RemindProof:    "The person did not confirm who they are in time. A refusal may be due.",
+	"alert":        "A person has to look at this case at once.",
+	"dead":         "Work on this case was given up. See the dead letters.",
+	"optout-flood": "One source sends very many opt-outs. They all bind; see whether they are forged.",
+}
+
+// tell brings a notice to the operators: by the hook that main sets, and by
+// mail to the addresses configured. Without either it is in the log alone.
+func (q *Queue) tell(ctx context.Context, n Notice) {
+	if q.d.Notify != nil {
+		if err := q.d.Notify(ctx, n); err != nil {
+			q.o.Log.Error("operators could not be told", "kind", n.Kind, "case", n.Case, "err", err)
+		}
+	}
+	for i, to := range q.o.Operators[n.Controller] {
+		if err := q.mailOperator(ctx, n, i, to); err != nil {
+			q.o.Log.Error("operators could not be mailed", "kind", n.Kind, "case", n.Case, "err", err)
+		}
+	}
+}
+
+func (q *Queue) mailOperator(ctx context.Context, n Notice, i int, to string) error {
+	a, err := address.Parse(to)
+	if err != nil {
+		return fmt.Errorf("operator %d of %q: %w", i+1, n.Controller, err)
+	}
+	c := q.controller(n.Controller)
+	from, err := address.Parse(c.Contact)
+	if err != nil {
+		return fmt.Errorf("contact of %q: %w", n.Controller, err)
+	}
+	text := noticeWords[n.Kind]
+	if text == "" {
+		text = "A case needs attention: " + n.Kind + "."
+	}
+	text += "\n\nCase: " + n.Case
+	if !n.Due.IsZero() {
+		_, loc := q.seat(c)
+		text += "\nDue: " + n.Due.In(loc).Format("2006-01-02 15:04 MST")
+	}
+	if n.Reason != "" {
+		text += "\nReason: " + n.Reason
+	}
+	ref := fmt.Sprintf("notice:%s:%s:%s:%d", n.Case, n.Kind, q.o.Now().UTC().Format(time.DateOnly), i)
+	header, body, err := reply.Mail{
+		FromName: c.Name, From: from, To: a, Subject: "[Postern] " + n.Kind + ": " + n.Case, Text: text, Date: q.o.Now(),
+		MessageID: "notice." + sha(ref)[:24] + "@" + from.Domain(), Auto: true, Generated: true,
+	}.Compose()
+	if err != nil {
+		return err
+	}
+	_, err = q.d.Sender.Submit(ctx, Outgoing{Stream: q.o.AckStream[c.ID], To: a, NotifyNever: true, Header: header, Body: body, Ref: ref})
+	return err
+}

@@ -1,0 +1,123 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/redis/go-redis/v9"
+
+	"postern/gateway/ledger"
+)
+
+// keySwept holds that the deletion run of a day was begun; lives 48 hours.
+func keySwept(day string) string { return prefix + "swept:" + day }
+
+// sweepDaily starts the deletion run once a day, on whichever node is first.
+func (q *Queue) sweepDaily(ctx context.Context) error {
+	first, err := q.rdb.SetNX(ctx, keySwept(q.o.Now().UTC().Format("20060102")), q.o.Node, 48*time.Hour).Result()
+	if err != nil || !first {
+		return wrapf(err, "begin deletion run")
+	}
+	_, err = q.Sweep(ctx)
+	return err
+}
+
+// Swept tells what a deletion run did.
+type Swept struct {
+	Cases  int // deleted
+	Held   int // kept by a legal hold
+	Asides int // mails set aside, deleted
+}
+
+// Sweep deletes what has reached the end of its time: ended cases, with their
+// key, texts, letters and files, and mails set aside. A legal hold keeps a
+// case. What remains is where its mails lay and keyed hashes of their ids, so
+// that a mail read again is known. The run is a ledger record (ST-1, D12b).
+func (q *Queue) Sweep(ctx context.Context) (Swept, error) {
+	var s Swept
+	old, err := q.rdb.ZRangeByScore(ctx, keyAll, &redis.ZRangeBy{Min: "-inf", Max: millis(q.o.Now().Add(-q.o.KeepCases))}).Result()
+	if err != nil {
+		return s, fmt.Errorf("find cases to delete: %w", err)
+	}
+	for chunk := range slices.Chunk(old, 256) {
+		cases, err := q.readMany(ctx, chunk)
+		if err != nil {
+			return s, err
+		}
+		for _, c := range cases {
+			switch {
+			case c.State.Live() || c.EndedAt.IsZero() || c.EndedAt.After(q.o.Now().Add(-q.o.KeepCases)):
+			case slices.Contains(c.Flags, FlagLegalHold):
+				s.Held++
+			default:
+				if err := q.deleteCase(ctx, c); err != nil {
+					return s, err
+				}
+				s.Cases++
+			}
+		}
+	}
+	if err := q.sweepAsides(ctx, &s); err != nil {
+		return s, err
+	}
+	err = q.d.Trail.Append(ctx, ledger.Record{
+		ID: "retention:" + ulid.Make().String(), Time: q.o.Now(), Kind: ledger.KindRetention, Actor: "rule", Action: "delete", Reason: "end-of-time",
+		Data: map[string]string{"cases": strconv.Itoa(s.Cases), "held": strconv.Itoa(s.Held), "aside": strconv.Itoa(s.Asides), "class": "cases"},
+	})
+	return s, wrapf(err, "prove deletion run")
+}
+
+func (q *Queue) deleteCase(ctx context.Context, c *Case) error {
+	f, err := q.rdb.HGetAll(ctx, keyCase(c.Number)).Result()
+	if err != nil {
+		return fmt.Errorf("delete case %s: %w", c.Number, err)
+	}
+	tasks, err := tasksOf(f)
+	if err != nil {
+		return fmt.Errorf("delete case %s: %w", c.Number, err)
+	}
+	for _, t := range tasks { // files first: without the record nobody would find them
+		if t.File != "" && q.files != nil {
+			if err := q.files.Delete(t.File); err != nil {
+				return err
+			}
+		}
+	}
+	_, err = q.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.Del(ctx, keyCase(c.Number), keyMails(c.Number), keyLog(c.Number), keyOut(c.Number))
+		p.ZRem(ctx, keyAll, c.Number)
+		p.ZRem(ctx, keyDue, c.Number)
+		for _, m := range allReminders(c.Number) {
+			p.ZRem(ctx, keyRemind, m)
+		}
+		p.SRem(ctx, keyPerson(subjectText(c.Subject)), c.Number)
+		if f["challenge"] != "" {
+			p.HDel(ctx, keyLinks, f["challenge"])
+		}
+		return nil
+	})
+	return wrapf(err, "delete case %s", c.Number)
+}
+
+func (q *Queue) sweepAsides(ctx context.Context, s *Swept) error {
+	old, err := q.rdb.ZRangeByScore(ctx, keyAside, &redis.ZRangeBy{Min: "-inf", Max: millis(q.o.Now().Add(-q.o.KeepAside))}).Result()
+	if err != nil {
+		return fmt.Errorf("find mails set aside: %w", err)
+	}
+	for _, id := range old {
+		_, err := q.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			p.Del(ctx, keyAsideMail(id))
+			p.ZRem(ctx, keyAside, id)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("delete mail set aside %s: %w", id, err)
+		}
+		s.Asides++
+	}
+	return nil
+}
