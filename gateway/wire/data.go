@@ -25,7 +25,7 @@ const firstBuffer = 16 << 10
 const minRead = 2 << 10
 
 // maxDiscard is how much of an unwanted message is read before giving up.
-const maxDiscard = 64 << 20
+const maxDiscard = 16 << 20
 
 // Message is one message as it was received: dot-unstuffed, each line with its
 // CRLF, no bare CR, LF or NUL anywhere.
@@ -144,7 +144,8 @@ func (r *dataReader) lines() (done bool, err error) {
 		if n < 0 || line[n] != '\r' || bytes.IndexByte(line[:n], '\r') >= 0 {
 			return false, r.endBare()
 		}
-		r.r += len(line)
+		whole := len(line)
+		r.r += whole
 		r.searched = 0
 		if line[0] == '.' {
 			if n == 1 {
@@ -156,14 +157,15 @@ func (r *dataReader) lines() (done bool, err error) {
 		if n > m.Longest {
 			m.Longest = n
 		}
-		r.keep(line)
+		r.keep(line, whole)
 	}
 }
 
-// keep moves a line to the clean part; most often it stands there already.
-func (r *dataReader) keep(line []byte) {
+// keep moves a line, which came as whole octets, to the clean part; most often
+// it stands there already.
+func (r *dataReader) keep(line []byte, whole int) {
 	if r.unwanted != nil {
-		r.thrown += int64(len(line))
+		r.thrown += int64(whole)
 		return
 	}
 	if int64(r.w+len(line)) > r.limit {
