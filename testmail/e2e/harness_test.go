@@ -199,6 +199,8 @@ func (s *site) start() {
 			s.t.Logf("postern said:\n%s", proc.Output())
 		}
 		require.NotContains(s.t, proc.Output(), "DATA RACE")
+		// No log line names a person, at any level (ST-5).
+		require.NotRegexp(s.t, `[\w.+-]+@[\w-]+\.example|@example\.(net|org|com)`, proc.Output())
 	})
 	env.Eventually(s.t, 30*time.Second, "postern to be ready", func() bool {
 		select {
