@@ -5,10 +5,12 @@ import (
 	"mime/quotedprintable"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"postern/classifier"
+	"postern/queue/reply"
 )
 
 func decodeQP(t *testing.T, body []byte) string {
@@ -123,4 +125,27 @@ func TestBounceOfLetterMarksCase(t *testing.T) {
 	in.UID++
 	in.ReplyToken = in.ReplyToken[:8] + "aaaaaaaaaaaa"
 	require.NoError(t, w.q.SetAside(ctx, in, bounceFailed), "a forged token marks nothing")
+}
+
+// TestNewRightHasItsOwnPeriod: an extension of the first request does not
+// stretch the time of a right asked later in the same case.
+func TestNewRightHasItsOwnPeriod(t *testing.T) {
+	w := newWorld(t)
+	no := w.open(classifier.Access)
+	_, _, err := w.q.Reply(ctx, no, Draft{Step: reply.Extension, Effect: ActExtend, Actor: "operator:eve", Reason: "complex", Values: reply.Values{"reason": "x"}})
+	require.NoError(t, err)
+	w.later(time.Minute)
+	require.True(t, w.show(no).Extended)
+	w.clock.Set(time.Date(2026, 12, 14, 9, 0, 0, 0, time.UTC))
+	in := mailFrom("alice@example.com", classifier.Erasure)
+	in.CaseNo, in.Received = no, w.clock.Now()
+	_, err = w.q.Open(ctx, in)
+	require.NoError(t, err)
+	c := w.show(no)
+	require.Equal(t, "2027-01-14", c.Due.Format(time.DateOnly))
+	again := mailFrom("alice@example.com", classifier.Access)
+	again.CaseNo, again.Received = no, w.clock.Now().AddDate(0, 0, 1)
+	_, err = w.q.Open(ctx, again)
+	require.NoError(t, err)
+	require.Equal(t, c.Due, w.show(no).Due, "a reminder of the same right moves nothing")
 }

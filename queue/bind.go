@@ -132,6 +132,17 @@ func (q *Queue) reasons(in Incoming) []consent.Reason {
 	return out
 }
 
+// asked are the reasons a mail gives, whatever the policy does with them.
+func asked(in Incoming) []consent.Reason {
+	var out []consent.Reason
+	for _, s := range stops {
+		if in.Result.Has(s.label) && !slices.Contains(out, s.reason) {
+			out = append(out, s.reason)
+		}
+	}
+	return out
+}
+
 // token opens an unsubscribe token; a bad one is as none.
 func (q *Queue) token(text string) (address.SubjectID, uint16, bool) {
 	if text == "" || q.d.Tokens == nil {

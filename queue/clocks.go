@@ -108,6 +108,10 @@ func remindMembers(no string, at map[string]time.Time, now time.Time) [][2]strin
 }
 
 func allReminders(no string) []string {
-	return []string{no + " " + RemindHalf, no + " " + RemindQuarters, no + " " + RemindDays, no + " " + RemindOverdue,
-		no + " " + RemindUntil, no + " " + RemindProof}
+	return append(clockReminders(no), no+" "+RemindUntil, no+" "+RemindProof)
+}
+
+// clockReminders are those that hang on the due date.
+func clockReminders(no string) []string {
+	return []string{no + " " + RemindHalf, no + " " + RemindQuarters, no + " " + RemindDays, no + " " + RemindOverdue}
 }

@@ -16,10 +16,16 @@ import (
 func (w *world) Release(_ context.Context, r consent.Release) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, ok := w.bound[r.ID]; !ok {
+	found := false
+	for id, s := range w.bound {
+		if id == r.ID || r.ID == "" && s.Address.Wide() == r.Address.Wide() && (r.Only == "" || s.Reason == r.Only) {
+			delete(w.bound, id)
+			found = true
+		}
+	}
+	if !found {
 		return consent.ErrNotFound
 	}
-	delete(w.bound, r.ID)
 	return nil
 }
 
@@ -65,4 +71,45 @@ func TestForgedOptOuts(t *testing.T) {
 	require.Equal(t, 1000, again.Gone)
 	_, err = w.q.RevertOptOuts(ctx, Revert{From: start, Till: start, Actor: "rule", Reason: "x"})
 	require.Error(t, err, "only a person reverts")
+}
+
+func TestHoldIsDecided(t *testing.T) {
+	for name, confirm := range map[string]bool{"confirmed": true, "released": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			in := mailFrom("alice@example.com", classifier.Objection)
+			in.Text = "The same for my old address dave@example.net please."
+			ref, err := w.q.Open(ctx, in)
+			require.NoError(t, err)
+			holds, err := w.q.Holds(ctx, ref.Number)
+			require.NoError(t, err)
+			require.Len(t, holds, 1)
+			require.Equal(t, "dave@example.net", holds[0].Address.Plain())
+			require.Error(t, w.q.DecideHold(ctx, ref.Number, holds[0], confirm, "rule", "x"))
+			require.NoError(t, w.q.DecideHold(ctx, ref.Number, holds[0], confirm, "operator:eve", "same person"))
+			got := map[consent.Reason]bool{}
+			for _, s := range w.bound {
+				if s.Address.Plain() == "dave@example.net" {
+					got[s.Reason] = true
+				}
+			}
+			require.False(t, got[consent.Held])
+			require.Equal(t, confirm, got[consent.ObjectedTo])
+			holds, err = w.q.Holds(ctx, ref.Number)
+			require.NoError(t, err)
+			require.Equal(t, name, holds[0].Decided)
+		})
+	}
+}
+
+func TestProposedOptOutIsDecided(t *testing.T) {
+	w := newWorld(t)
+	w.q.o.Policy = map[classifier.Label]Policy{classifier.Objection: Propose}
+	no := w.open(classifier.Objection)
+	holds, err := w.q.Holds(ctx, no)
+	require.NoError(t, err)
+	require.Len(t, holds, 1)
+	require.Equal(t, -1, holds[0].Index)
+	require.NoError(t, w.q.DecideHold(ctx, no, holds[0], true, "operator:eve", "clear words"))
+	require.Equal(t, []consent.Reason{consent.ObjectedTo}, w.boundReasons())
 }

@@ -184,7 +184,7 @@ func (q *Queue) identified(c *Case, ch *changing) {
 	c.Due = p.due
 	ch.extra["paused"] = fmt.Sprint(int(paused.Seconds()))
 	ch.due = millis(p.due)
-	ch.unremind = append(ch.unremind, allReminders(c.Number)...)
+	ch.unremind = append(ch.unremind, clockReminders(c.Number)...)
 	ch.remind = append(ch.remind, remindMembers(c.Number, p.reminders(start), q.o.Now())...)
 	ch.events = append(ch.events, Event{Actor: "rule", Action: ActPaused, Reason: "identity", Data: map[string]string{"seconds": ch.extra["paused"], "due": millis(p.due)}})
 }

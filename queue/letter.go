@@ -304,7 +304,7 @@ func (q *Queue) effect(c *Case, ch *changing, l Letter, data map[string]string) 
 		c.Extended, c.Due = true, l.Due
 		p := q.periodByRule(c)
 		p.due = l.Due
-		ch.due, ch.unremind = millis(l.Due), allReminders(c.Number)
+		ch.due, ch.unremind = millis(l.Due), clockReminders(c.Number)
 		ch.remind = remindMembers(c.Number, p.reminders(q.o.Now()), q.o.Now())
 		e.Data["due"] = millis(l.Due)
 	}

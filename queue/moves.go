@@ -90,8 +90,9 @@ func (q *Queue) apply(c *Case, ch *changing, m Move) error {
 		c.Owner = m.Owner
 		e.Data["owner"] = m.Owner
 	case ActMerge:
-		c.link(m.Into)
-		e.Data["into"] = m.Into
+		into := FindCaseNo(m.Into)
+		c.link(into)
+		e.Data["into"], ch.extra["into"] = into, into
 	case ActWait:
 		if !m.Until.IsZero() {
 			ch.remind = append(ch.remind, [2]string{c.Number + " " + RemindUntil, millis(m.Until)})
@@ -144,7 +145,7 @@ func (q *Queue) mergeTarget(ctx context.Context, no string, m Move) error {
 			t.Due, t.Rule = c.Due, c.Rule
 			p := q.periodByRule(t)
 			p.due = t.Due
-			ch.due, ch.unremind = millis(t.Due), allReminders(into)
+			ch.due, ch.unremind = millis(t.Due), clockReminders(into)
 			ch.remind = remindMembers(into, p.reminders(t.Received), q.o.Now())
 		}
 		ch.events = append(ch.events, Event{Actor: m.Actor, Action: ActNote, Reason: "merged-in", Data: map[string]string{"case": no, "due": millis(t.Due)}})

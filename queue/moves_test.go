@@ -243,6 +243,11 @@ func TestMerge(t *testing.T) {
 	require.Equal(t, []classifier.Label{classifier.Erasure, classifier.Access}, c.Labels)
 	require.Equal(t, []string{first}, c.Linked)
 	require.Equal(t, Merged, w.show(first).State)
+	more := mailFrom("alice@example.com", classifier.Access)
+	more.CaseNo = first
+	got, err := w.q.Open(ctx, more)
+	require.NoError(t, err)
+	require.Equal(t, Ref{second.Number, false}, got, "a mail to the merged case reaches the one that lives on")
 	_, err = w.q.Move(ctx, second.Number, Move{Action: ActMerge, Actor: "operator:eve", Reason: "duplicate", Into: second.Number})
 	require.ErrorIs(t, err, ErrMove)
 }

@@ -91,12 +91,29 @@ func (q *Queue) parent(ctx context.Context, in Incoming) (string, error) {
 		if no == "" {
 			continue
 		}
-		controller, err := q.rdb.HGet(ctx, keyCase(no), "controller").Result()
-		if err == nil && controller == in.Controller {
-			return no, nil
-		} else if err != nil && !isNil(err) {
+		found, err := q.living(ctx, no, in.Controller)
+		if err != nil || found != "" {
+			return found, err
+		}
+	}
+	return "", nil
+}
+
+// living follows a merged case to the one that lives on; "" if the case is
+// gone or another controller's.
+func (q *Queue) living(ctx context.Context, no, controller string) (string, error) {
+	for range 16 {
+		f, err := q.rdb.HMGet(ctx, keyCase(no), "controller", "state", "into").Result()
+		if err != nil {
 			return "", fmt.Errorf("look up case %s: %w", no, err)
 		}
+		if text(f[0]) != controller {
+			return "", nil
+		}
+		if State(text(f[1])) != Merged || text(f[2]) == "" {
+			return no, nil
+		}
+		no = text(f[2])
 	}
 	return "", nil
 }
@@ -191,7 +208,9 @@ func openingEvents(q *Queue, key *vault.Key, c *Case) ([]string, error) {
 }
 
 // attach adds a mail to a case: what it asks is added, what had ended is
-// reopened, and the clock stays at the earliest receipt.
+// reopened, and the clock stays at the earliest receipt. A right asked for the
+// first time has a period of its own, which no earlier extension or pause may
+// stretch: the earlier end counts.
 func (q *Queue) attach(ctx context.Context, no string, in Incoming) (Ref, int, error) {
 	res, index, err := q.change(ctx, no, "", func(c *Case, ch *changing) error {
 		ch.mail, ch.seen = &in, seenFields(in)
@@ -199,10 +218,16 @@ func (q *Queue) attach(ctx context.Context, no string, in Incoming) (Ref, int, e
 			ch.newMid = mids[0]
 		}
 		e := Event{Actor: "rule", Action: ActAttach, Reason: "same-case", Data: map[string]string{"labels": joinLabels(in.Result.Decided)}}
+		fresh := false
 		for _, l := range in.Result.Decided {
 			if !slices.Contains(c.Labels, l) {
-				c.Labels = append(c.Labels, l)
+				c.Labels, fresh = append(c.Labels, l), true
 			}
+		}
+		if p := q.periodOf(q.controller(c.Controller), in.Result.Regime, in.Received); fresh && c.State.Live() && p.due.Before(c.Due) {
+			c.Due, c.Rule, c.Extended = p.due, p.rule.ID, false
+			e.Data["due"] = millis(p.due)
+			ch.due, ch.unremind, ch.remind = millis(p.due), clockReminders(no), remindMembers(no, p.reminders(in.Received), q.o.Now())
 		}
 		if person := q.person(in); !person.IsZero() && !c.Subject.IsZero() && !slices.Contains(q.subjectIDs(c.Controller, person), c.Subject.String()) {
 			c.addFlag(FlagOtherSender)
