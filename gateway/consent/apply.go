@@ -3,6 +3,7 @@ package consent
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -39,6 +40,30 @@ func (r *Registry) apply(ctx context.Context, changes []*change) ([]int, error) 
 }
 
 func (r *Registry) applyFlight(ctx context.Context, changes []*change, added []int) error {
+	cmds := r.sendFlight(ctx, changes)
+	if noScript(cmds[0].Err()) { // a server that was just started: it learns the script once
+		if err := appendScript.Load(ctx, r.rdb).Err(); err != nil {
+			return fmt.Errorf("load append script: %w", err)
+		}
+		cmds = r.sendFlight(ctx, changes)
+	}
+	for i, c := range changes {
+		n, err := cmds[i].Int()
+		if noScript(err) {
+			n, err = appendScript.Run(ctx, r.rdb, []string{subjectKey(c.subject)}, c.args()...).Int()
+		}
+		if err != nil {
+			return fmt.Errorf("append for subject %s: %w", c.subject, err)
+		}
+		added[i] = n
+	}
+	return nil
+}
+
+func noScript(err error) bool { return err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") }
+
+// sendFlight sends changes in one pipeline; each command keeps its own error.
+func (r *Registry) sendFlight(ctx context.Context, changes []*change) []*redis.Cmd {
 	cmds := make([]*redis.Cmd, len(changes))
 	pipe := r.rdb.Pipeline()
 	for i, c := range changes {
@@ -49,18 +74,8 @@ func (r *Registry) applyFlight(ctx context.Context, changes []*change, added []i
 		}
 		cmds[i] = pipe.EvalSha(ctx, appendScript.Hash(), []string{subjectKey(c.subject)}, c.args()...)
 	}
-	_, _ = pipe.Exec(ctx) // each command keeps its own error
-	for i, c := range changes {
-		n, err := cmds[i].Int()
-		if err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
-			n, err = appendScript.Run(ctx, r.rdb, []string{subjectKey(c.subject)}, c.args()...).Int()
-		}
-		if err != nil {
-			return fmt.Errorf("append for subject %s: %w", c.subject, err)
-		}
-		added[i] = n
-	}
-	return nil
+	_, _ = pipe.Exec(ctx)
+	return cmds
 }
 
 // applyJournalled is apply for changes of the journal: after it they need no
@@ -127,26 +142,43 @@ func parseMarkers(fields map[string]string, err error) (map[string]uint64, error
 	return out, nil
 }
 
-// trusted tells whether markers just read show that Redis holds all it ever
-// held: none is lower than this node has seen it.
-func (r *Registry) trusted(markers map[string]uint64) bool {
-	j := r.journal
+// expected gives the markers that Redis has to show from now on at least. It
+// is asked before Redis is, since markers only rise.
+func (j *journal) expected() (markers map[string]uint64, verified bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if !j.verified {
-		return false
-	}
-	for id, had := range j.markers {
+	return maps.Clone(j.markers), j.verified
+}
+
+// saw remembers the markers that Redis showed and tells whether it holds all
+// that was expected.
+func (j *journal) saw(markers, expected map[string]uint64) bool {
+	for id, had := range expected {
 		if markers[id] < had {
 			return false
 		}
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	for id, at := range markers {
 		if at > j.markers[id] && id != j.node {
 			j.markers[id] = at
 		}
 	}
 	return true
+}
+
+// readMarkers asks Redis for the markers: this node's, whether that is behind
+// the journal, and whether Redis can be believed.
+func (r *Registry) readMarkers(ctx context.Context) (own uint64, behind, trusted bool, err error) {
+	expected, verified := r.journal.expected()
+	markers, err := parseMarkers(r.rdb.HGetAll(ctx, keyNodes).Result())
+	if err != nil {
+		return 0, false, false, err
+	}
+	own = markers[r.journal.node]
+	behind = !verified || own < expected[r.journal.node]
+	return own, behind, r.journal.saw(markers, expected) && verified, nil
 }
 
 // heal brings Redis up to the journal from where its marker stands. What
@@ -158,20 +190,19 @@ func (r *Registry) heal(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	markers, err := parseMarkers(r.rdb.HGetAll(ctx, keyNodes).Result())
-	if err != nil || r.trusted(markers) {
+	own, behind, trusted, err := r.readMarkers(ctx)
+	if err != nil || trusted {
 		return err
 	}
-	own := r.journal.node
-	if !r.journal.isVerified() || markers[own] < r.journal.proven(own) {
-		if _, err := r.replay(ctx, markers[own], true); err != nil {
-			return err
-		}
-		if markers, err = parseMarkers(r.rdb.HGetAll(ctx, keyNodes).Result()); err != nil {
+	if behind {
+		if _, err := r.replay(ctx, own, true); err != nil {
 			return err
 		}
 	}
-	if !r.trusted(markers) {
+	if _, _, trusted, err = r.readMarkers(ctx); err != nil {
+		return err
+	}
+	if !trusted {
 		return fmt.Errorf("%w: it forgot opt-outs that another node wrote; start that node, or adopt its journal", ErrStoreUnavailable)
 	}
 	return nil

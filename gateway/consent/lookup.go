@@ -77,6 +77,7 @@ func (r *Registry) question(controller, purpose string, stream uint16, a address
 // exact form and that of every form.
 func (r *Registry) read(ctx context.Context, purpose string, qs []question) ([][]any, error) {
 	for attempt := 0; ; attempt++ {
+		expected, verified := r.journal.expected()
 		pipe := r.rdb.Pipeline()
 		nodes := pipe.HGetAll(ctx, keyNodes)
 		cmds := make([]*redis.SliceCmd, 0, len(qs))
@@ -97,7 +98,7 @@ func (r *Registry) read(ctx context.Context, purpose string, qs []question) ([][
 				return nil, err
 			}
 		}
-		if r.trusted(markers) {
+		if r.journal.saw(markers, expected) && verified {
 			return out, nil
 		}
 		if attempt > 0 {
