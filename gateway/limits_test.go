@@ -105,6 +105,13 @@ func TestReload(t *testing.T) {
 	opts.Listeners = []Listener{open("smtp")}
 	require.NoError(t, s.Reload(opts))
 	old.script("C: MAIL FROM:<a@example.org>\nS: 250 2.1.0 OK\nC: RSET\nS: 250 2.0.0 OK")
+	second := dial(t, s)
+	second.script(greeting + "C: EHLO x.example\nS: 250-*")
+	few := open("smtp")
+	few.Clients[0].Grant.MaxConns = 1
+	opts.Listeners = []Listener{few}
+	require.NoError(t, s.Reload(opts))
+	second.script("C: MAIL FROM:<a@example.org>\nS: 421 4.7.0 TOO-MANY closing; ID\nS!")
 	opts.Listeners = []Listener{next}
 	require.NoError(t, s.Reload(opts))
 

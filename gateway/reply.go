@@ -93,7 +93,6 @@ var (
 	wrongProtocol   = answer{500, "5.5.1", "UNKNOWN", "wrong greeting for this protocol", ""}
 	badArgument     = answer{501, "5.5.4", "ARGUMENT", "malformed argument", ""}
 	unknownParam    = answer{555, "5.5.4", "ARGUMENT", "parameter not offered", ""}
-	tlsUnavailable  = answer{454, "4.7.0", "TLS-UNAVAILABLE", "TLS can't be started", ""}
 )
 
 // reply writes a in full: tag, detail, reason, session id.

@@ -21,7 +21,7 @@ var reasons = []Reason{NoConsent, Unconfirmed, ConsentWithdrawn, ConsentExpired,
 // sessionAnswers are the rows that no Denial leads to.
 var sessionAnswers = []answer{authRequired, tlsRequired, authFailed, authUnavailable, authMechanism, authCancelled, authMalformed,
 	relayDenied, rateLimited, tooMany, serverBusy, stopping, stoppingRcpt, idleTimeout, tooManyRcpt, badRcpt, badMail, utf8Rcpt,
-	utf8Mail, bareLineEnd, lineTooLong, badSequence, unknownVerb, notImplemented, wrongProtocol, badArgument, unknownParam, tlsUnavailable}
+	utf8Mail, bareLineEnd, lineTooLong, badSequence, unknownVerb, notImplemented, wrongProtocol, badArgument, unknownParam}
 
 func TestReplyTable(t *testing.T) {
 	require.Len(t, denials, len(reasons))

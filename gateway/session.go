@@ -13,7 +13,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/emersion/go-smtp"
 	"github.com/pires/go-proxyproto"
@@ -61,7 +60,6 @@ type session struct {
 	faults  int
 	idlers  int
 	refused bool // the last DATA was refused: what follows may be a body
-	started time.Time
 }
 
 // transaction is one mail transaction (RFC 5321 section 3.3).
@@ -82,7 +80,7 @@ var sessionIDs = base32.NewEncoding("abcdefghijkmnpqrstuvwxyz23456789").WithPadd
 func newSession(srv *Server, a *access, on *Listener, raw net.Conn) *session {
 	var b [8]byte
 	_, _ = rand.Read(b[:])
-	s := &session{srv: srv, access: a, on: on, id: sessionIDs.EncodeToString(b[:])[:12], started: srv.opts.Now()}
+	s := &session{srv: srv, access: a, on: on, id: sessionIDs.EncodeToString(b[:])[:12]}
 	if s.tail = s.id; srv.opts.PolicyURL != "" {
 		s.tail = "see " + srv.opts.PolicyURL + "; " + s.id
 	}
@@ -121,11 +119,12 @@ func (s *session) Open(c *wire.Conn) bool {
 	return true
 }
 
-// refresh takes over what a reload changed in the client's rights.
-func (s *session) refresh() {
+// refresh takes over what a reload changed in the client's rights. False: the
+// client has too many connections now, and this one ends.
+func (s *session) refresh() bool {
 	now := s.srv.access.Load()
 	if now == s.access {
-		return
+		return true
 	}
 	s.access, s.on = now, now.listeners[s.on.Name]
 	s.trusted = s.on.trustOf(s.peer)
@@ -136,7 +135,12 @@ func (s *session) refresh() {
 			g = &a.Grant
 		}
 	}
-	s.become(g, s.account)
+	if s.become(g, s.account) {
+		return true
+	}
+	s.say(tooMany, "")
+	s.conn.EndLingering()
+	return false
 }
 
 // become gives the session rights, nil for none. False: that client has as

@@ -29,7 +29,9 @@ type command struct {
 // mail checks MAIL FROM. A client with rights may be wrong about addresses as
 // often as it likes: lists are.
 func (s *session) mail(arg string) string {
-	s.refresh()
+	if !s.refresh() {
+		return ""
+	}
 	switch {
 	case s.helo == "" || s.msg != nil:
 		return s.refuse(badSequence, "")
