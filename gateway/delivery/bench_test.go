@@ -145,3 +145,62 @@ func peakRSS() float64 {
 	}
 	return 0
 }
+
+// BenchmarkBacklog lets messages pile up while the next hop is away and takes
+// the time until they are gone with it back, while more are accepted.
+func BenchmarkBacklog(b *testing.B) {
+	for _, size := range []int{4 << 10, 50 << 10} {
+		b.Run(fmt.Sprintf("%dKiB", size>>10), func(b *testing.B) {
+			sink, err := smarthost.New(smarthost.Options{Discard: true})
+			require.NoError(b, err)
+			defer sink.Close()
+			dir := b.TempDir()
+			db, err := node.Open(dir)
+			require.NoError(b, err)
+			defer db.Close()
+			store, err := spool.New(db, dir, nil, spool.Options{})
+			require.NoError(b, err)
+			defer store.Close()
+			accept := func(n int) {
+				var wg sync.WaitGroup
+				var left atomic.Int64
+				left.Store(int64(n))
+				for range 20 {
+					wg.Go(func() {
+						for left.Add(-1) >= 0 {
+							m := letter("someone@example.org")
+							m.Body = bytes.Repeat([]byte(strings.Repeat("x", 70)+"\r\n"), size/72)
+							if err := store.Accept(b.Context(), m); err != nil {
+								b.Error(err)
+							}
+						}
+					})
+				}
+				wg.Wait()
+			}
+			start := time.Now()
+			accept(b.N)
+			filled := time.Since(start)
+			d, err := New(store, plain{}, Options{Smarthosts: []Smarthost{{Address: sink.Addr()}}})
+			require.NoError(b, err)
+			ctx, cancel := context.WithCancel(b.Context())
+			done := make(chan error, 1)
+			b.ResetTimer()
+			go func() { done <- d.Run(ctx) }()
+			accept(b.N / 5)
+			for store.Stats().Messages > 0 {
+				time.Sleep(time.Millisecond)
+			}
+			b.StopTimer()
+			cancel()
+			<-done
+			require.EqualValues(b, b.N+b.N/5, sink.Count())
+			b.ReportMetric(float64(b.N)/filled.Seconds(), "fill/s")
+			b.ReportMetric(float64(sink.Count())/b.Elapsed().Seconds(), "drain/s")
+			b.ReportMetric(peakRSS(), "peak-MB")
+		})
+	}
+}
+
+// BenchmarkLarge relays messages of 25 MB, four at a time: memory is the point.
+func BenchmarkLarge(b *testing.B) { benchRelay(b, 25<<20, 4, 1, false, nil) }

@@ -105,7 +105,11 @@ func crashChild() error {
 
 // crashMessage has a body that proves itself.
 func crashMessage(id string) *spool.Message {
-	body := bytes.Repeat([]byte("0123456789abcdef\r\n"), 1+rand.IntN(1000))
+	lines := 1 + rand.IntN(1000)
+	if rand.IntN(50) == 0 {
+		lines *= 50 // up to 900 kB: stored in pieces
+	}
+	body := bytes.Repeat([]byte("0123456789abcdef\r\n"), lines)
 	return &spool.Message{
 		ReversePath: address.MustParse("news@shop.example"), MessageID: id, Body: body,
 		Header:     fmt.Appendf(nil, "X-Id: %s\r\nX-Sum: %x\r\n", id, sha256.Sum256(body)),

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -32,16 +33,9 @@ func (s *Store) Accept(ctx context.Context, m *Message, recs ...ledger.Record) e
 	if err := s.pace(ctx); err != nil {
 		return err
 	}
-	b := s.db.NewBatchWithSize(int(messageSize(m)) + 1024)
-	defer b.Close()
-	e, err := s.stage(b, m, recs)
+	e, err := s.commitMessage(m, recs)
 	if err != nil {
 		return fmt.Errorf("spool message: %w", err)
-	}
-	s.claim(e)
-	if err := b.Commit(pebble.Sync); err != nil {
-		s.disclaim(e)
-		return fmt.Errorf("commit message %s: %w", m.ID, err)
 	}
 	if s.trail != nil && len(recs) > 0 {
 		s.trail.Notify()
@@ -50,6 +44,35 @@ func (s *Store) Accept(ctx context.Context, m *Message, recs ...ledger.Record) e
 	s.met.accepted.Inc()
 	s.met.acceptTime.Observe(s.opts.Now().Sub(start).Seconds())
 	return nil
+}
+
+// commitMessage writes m and recs and waits until they are on disk.
+func (s *Store) commitMessage(m *Message, recs []ledger.Record) (*entry, error) {
+	id, err := s.complete(m)
+	if err != nil {
+		return nil, err
+	}
+	large, batchSize := chunked(m.BodySize), messageSize(m)+1024
+	if large {
+		batchSize -= m.BodySize
+		if err := s.putChunks(id, m.Body); err != nil {
+			return nil, err
+		}
+	}
+	b := s.db.NewBatchWithSize(int(batchSize))
+	defer b.Close()
+	e, err := s.stage(b, m, recs)
+	if err == nil {
+		s.claim(e)
+		if err = b.Commit(pebble.Sync); err == nil {
+			return e, nil
+		}
+		s.disclaim(e)
+	}
+	if large {
+		err = errors.Join(err, s.sweep(id))
+	}
+	return nil, err
 }
 
 // messageSize is what m counts against limits: its octets on the wire.
@@ -71,7 +94,12 @@ func (s *Store) stage(b *pebble.Batch, m *Message, recs []ledger.Record) (*entry
 	if err := s.put(b, idKey(keyMeta, id), id, meta); err != nil {
 		return nil, err
 	}
-	if err := s.put(b, idKey(keyBody, id), id, m.Body); err != nil {
+	if chunked(m.BodySize) {
+		err = b.SingleDelete(idKey(keyPending, id), nil) // the pieces are its own now
+	} else {
+		err = s.put(b, idKey(keyBody, id), id, m.Body)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := setIndex(b, e); err != nil {
@@ -181,6 +209,9 @@ func (s *Store) admit(e *entry) {
 	}
 }
 
+// ample is the memory in use up to which Accept does not wait.
+func (s *Store) ample() int64 { return s.opts.Memory / 4 * 3 }
+
 // pace waits while the backlog in memory is longer than deliveries can take
 // at once, so that accepting runs at their speed.
 func (s *Store) pace(ctx context.Context) error {
@@ -191,7 +222,7 @@ func (s *Store) pace(ctx context.Context) error {
 	for {
 		s.mu.Lock()
 		room := s.room
-		ok := s.ready.len() < s.opts.Backlog || !s.flowing
+		ok := !s.flowing || s.ready.len() < s.opts.Backlog && s.memory < s.ample()
 		closed := s.closed
 		s.mu.Unlock()
 		switch {

@@ -152,7 +152,7 @@ func (o *order) rewrite(s *Store) error {
 	now := dueOf(m)
 	recs := s.orderRecords(m, results, o.want, o.actor)
 	if finished(now) {
-		err = errors.Join(dropIndex(b, e), dropMessage(b, e), s.stageRecords(b, recs))
+		err = errors.Join(dropIndex(b, e), dropMessage(b, e, m.BodySize), s.stageRecords(b, recs))
 	} else {
 		err = errors.Join(s.stageFrames(b, &change{e: e, msg: m}, results), s.stageRecords(b, recs))
 		if now != old {
@@ -189,7 +189,7 @@ func (o *order) dropDamaged(s *Store) error {
 	defer b.Close()
 	rec := ledger.Record{Time: s.opts.Now().UTC(), Kind: ledger.KindDelivery, Actor: "operator:" + o.actor,
 		Action: string(Dropped), Reason: "damaged", Ref: o.id.String()}
-	if err := errors.Join(dropIndex(b, e), dropMessage(b, e), s.stageRecords(b, []ledger.Record{rec}), b.Commit(pebble.Sync)); err != nil {
+	if err := errors.Join(dropIndex(b, e), dropMessage(b, e, 0), dropBodyRange(b, e.id), s.stageRecords(b, []ledger.Record{rec}), b.Commit(pebble.Sync)); err != nil {
 		return err
 	}
 	if s.trail != nil {

@@ -41,12 +41,12 @@ func (s *Store) adoptOne(ctx context.Context, from *Store, m *Message) error {
 		return err
 	}
 	old := &entry{id: id, due: dueOf(m), states: true}
-	if _, err := s.get(id, keyMeta); errors.Is(err, ErrNotFound) { // not from an earlier run
+	if _, err := s.get(id, idKey(keyMeta, id)); errors.Is(err, ErrNotFound) { // not from an earlier run
 		if err := s.Accept(ctx, m); err != nil {
 			return err
 		}
 	}
 	b := from.db.NewBatch()
 	defer b.Close()
-	return errors.Join(dropIndex(b, old), dropMessage(b, old), b.Commit(pebble.Sync))
+	return errors.Join(dropIndex(b, old), dropMessage(b, old, m.BodySize), b.Commit(pebble.Sync))
 }

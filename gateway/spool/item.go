@@ -80,6 +80,9 @@ func (s *Store) Take(ctx context.Context) (*Item, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := s.weigh(ctx, e); err != nil {
+			return nil, err
+		}
 		it, err := s.lease(e)
 		switch {
 		case err == nil:
@@ -124,6 +127,43 @@ func (s *Store) next(ctx context.Context) (*entry, error) {
 	}
 }
 
+// readLimit is how many octets may be read back at a time: large messages go
+// out a few at once, however many workers there are.
+func (s *Store) readLimit() int64 { return 3 * s.opts.Memory }
+
+// weigh waits until e may be read back, unless it is in memory.
+func (s *Store) weigh(ctx context.Context, e *entry) error {
+	if e.msg != nil {
+		return nil
+	}
+	weight := min(e.size+entryCost, s.readLimit())
+	if err := s.readBack.Acquire(ctx, weight); err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		e.leased = false
+		s.ready.pushFront(e)
+		return err
+	}
+	s.mu.Lock()
+	e.weight = weight
+	s.mu.Unlock()
+	return nil
+}
+
+// unload takes the octets of e out of memory. s.mu is held.
+func (s *Store) unload(e *entry) {
+	before := s.memory
+	s.memory -= e.mem
+	e.mem = 0
+	if before >= s.ample() && s.memory < s.ample() {
+		s.makeRoom()
+	}
+	if e.weight > 0 {
+		s.readBack.Release(e.weight)
+		e.weight = 0
+	}
+}
+
 // errStale says that an index entry was overtaken by a change made meanwhile.
 var errStale = errors.New("message is no longer due")
 
@@ -139,10 +179,6 @@ func (s *Store) lease(e *entry) (*Item, error) {
 			return nil, err
 		}
 		e.states, e.msg = states, m
-		s.mu.Lock()
-		e.mem = e.size + entryCost
-		s.memory += e.mem
-		s.mu.Unlock()
 		s.met.readBack.Inc()
 	}
 	it := &Item{Message: e.msg, store: s, e: e, Pauses: e.pauses}
@@ -178,8 +214,7 @@ func (s *Store) forget(e *entry) {
 
 // drop takes e out of memory. s.mu is held.
 func (s *Store) drop(e *entry) {
-	s.memory -= e.mem
-	e.mem = 0
+	s.unload(e)
 	if s.inHand[e.id] == e {
 		delete(s.inHand, e.id)
 	}
@@ -222,6 +257,10 @@ func (it *Item) Return(pause time.Duration) error {
 	defer s.mu.Unlock()
 	e.leased = false
 	e.pauses++
+	if e.weight > 0 { // others may need the room meanwhile
+		s.unload(e)
+		e.msg = nil
+	}
 	if pause <= 0 {
 		s.ready.pushFront(e)
 		s.handOut()

@@ -12,7 +12,9 @@ import (
 // Keys of the spool in the node's store; all start with node.SpaceSpool.
 //
 //	s m <id>        envelope, header, first states of the recipients; written once
-//	s b <id>        body; written once, absent where the body lies in a segment
+//	s b <id>        body; written once
+//	s b <id> <n>    pieces of a body over 256 KiB, n in 4 octets, big-endian
+//	s p <id>        such a body is being written; its message is not accepted yet
 //	s r <id>        frames of changed recipient states, appended by merging
 //	s d <due> <id>  index of messages with queued recipients; value: size
 //	s h <id>        index of messages with held recipients only; value: size

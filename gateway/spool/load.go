@@ -41,8 +41,7 @@ func (s *Store) mergeFrames(b *pebble.Batch, id msgID, frames []byte) error {
 }
 
 // get reads and opens a value. The result is a copy.
-func (s *Store) get(id msgID, space byte) ([]byte, error) {
-	key := idKey(space, id)
+func (s *Store) get(id msgID, key []byte) ([]byte, error) {
 	v, closer, err := s.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, ErrNotFound
@@ -56,7 +55,7 @@ func (s *Store) get(id msgID, space byte) ([]byte, error) {
 
 // load reads a message with its present states.
 func (s *Store) load(id msgID, body bool) (m *Message, states bool, err error) {
-	meta, err := s.get(id, keyMeta)
+	meta, err := s.get(id, idKey(keyMeta, id))
 	if err != nil {
 		return nil, false, wrapID(id, err)
 	}
@@ -70,14 +69,11 @@ func (s *Store) load(id msgID, body bool) (m *Message, states bool, err error) {
 	if !body {
 		return m, states, nil
 	}
-	if m.Body, err = s.get(id, keyBody); errors.Is(err, ErrNotFound) {
+	if m.Body, err = s.loadBody(id, m.BodySize); errors.Is(err, ErrNotFound) {
 		err = fmt.Errorf("%w: the body is gone", ErrDamaged)
 	}
 	if err != nil {
 		return nil, false, wrapID(id, err)
-	}
-	if int64(len(m.Body)) != m.BodySize {
-		return nil, false, wrapID(id, fmt.Errorf("%w: body of %d octets, %d were accepted", ErrDamaged, len(m.Body), m.BodySize))
 	}
 	return m, states, nil
 }
@@ -130,11 +126,12 @@ func dropIndex(b *pebble.Batch, e *entry) error {
 	return b.SingleDelete(dueKey(e.due, e.id), nil)
 }
 
-func dropMessage(b *pebble.Batch, e *entry) error {
+// dropMessage removes a message whose body has the given size.
+func dropMessage(b *pebble.Batch, e *entry, bodySize int64) error {
 	if err := b.SingleDelete(idKey(keyMeta, e.id), nil); err != nil {
 		return err
 	}
-	if err := b.SingleDelete(idKey(keyBody, e.id), nil); err != nil {
+	if err := dropBody(b, e.id, bodySize); err != nil {
 		return err
 	}
 	if e.states {
@@ -150,6 +147,9 @@ func indexSize(value []byte) int64 {
 
 // recover counts what waits, from the two indexes alone.
 func (s *Store) recover() error {
+	if err := s.sweepPending(); err != nil {
+		return err
+	}
 	for _, space := range []byte{keyDue, keyHeld} {
 		lower, upper := bounds(space)
 		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})

@@ -69,7 +69,7 @@ func (o *order) reindex(s *Store) error {
 		if finished(e.due) {
 			s.messages.Add(-1)
 			s.bytes.Add(-e.size)
-			err = errors.Join(dropIndex(b, wrong), dropMessage(b, e))
+			err = errors.Join(dropIndex(b, wrong), dropMessage(b, e, m.BodySize))
 		} else {
 			err = errors.Join(dropIndex(b, wrong), setIndex(b, e))
 		}

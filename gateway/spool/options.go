@@ -42,10 +42,11 @@ type Options struct {
 	// full, so that outcomes can still be written. Default 256 MiB.
 	Reserve int64
 	// Memory is how many octets of accepted messages are kept for immediate
-	// delivery; what exceeds it is read back from disk. Default 32 MiB.
+	// delivery; what exceeds it is read back from disk. Default 16 MiB.
 	Memory int64
 	// Backlog is how many messages may wait for an idle delivery worker
-	// before Accept slows down to the pace of delivery. Default 512.
+	// before Accept slows down to the pace of delivery; it does so too when
+	// three quarters of Memory are in use. Default 512.
 	Backlog int
 	// Pace is how long Accept waits at most for the backlog to shrink.
 	// Default 250 ms; negative: never waits.
@@ -78,7 +79,7 @@ func (o Options) withDefaults(dir string) Options {
 		o.Reserve = 256 << 20
 	}
 	if o.Memory <= 0 {
-		o.Memory = 32 << 20
+		o.Memory = 16 << 20
 	}
 	if o.Backlog <= 0 {
 		o.Backlog = 512

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/oklog/ulid/v2"
+	"golang.org/x/sync/semaphore"
 )
 
 // Store keeps accepted messages until each recipient has its outcome. It is
@@ -41,6 +42,8 @@ type Store struct {
 	stop     chan struct{}
 	done     sync.WaitGroup
 
+	readBack *semaphore.Weighted // octets of messages read back and not yet done with
+
 	messages, bytes, held, damaged atomic.Int64
 	full                           fullness
 }
@@ -52,6 +55,7 @@ type entry struct {
 	size   int64
 	msg    *Message // nil: to be read from disk when taken
 	mem    int64    // octets counted in Store.memory
+	weight int64    // octets counted in Store.readBack
 	leased bool
 	states bool // the store has frames of states for it
 	pauses int
@@ -75,6 +79,7 @@ func New(db *pebble.DB, dir string, trail Trail, opts Options) (*Store, error) {
 		wake: make(chan struct{}, 1), handouts: make(chan struct{}, 1),
 		records: make(chan *change, 1024), stop: make(chan struct{}),
 	}
+	s.readBack = semaphore.NewWeighted(s.readLimit())
 	if s.opts.Free != nil {
 		if err := s.lookAtDisk(); err != nil {
 			return nil, fmt.Errorf("open spool: %w", err)

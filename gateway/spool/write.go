@@ -147,7 +147,7 @@ func (s *Store) stageChange(b *pebble.Batch, c *change) error {
 	c.due = dueOf(m)
 	var err error
 	if finished(c.due) {
-		err = errors.Join(dropIndex(b, c.e), dropMessage(b, c.e))
+		err = errors.Join(dropIndex(b, c.e), dropMessage(b, c.e, m.BodySize))
 	} else {
 		err = s.stageFrames(b, &change{e: c.e, msg: m}, append(c.results, more...))
 		if c.due != c.e.due {
@@ -157,7 +157,7 @@ func (s *Store) stageChange(b *pebble.Batch, c *change) error {
 		}
 	}
 	for _, d := range c.spawned {
-		e, stageErr := s.stage(b, d, nil)
+		e, stageErr := s.stageSpawned(b, d)
 		err = errors.Join(err, stageErr)
 		if stageErr == nil {
 			s.claim(e)
@@ -166,6 +166,18 @@ func (s *Store) stageChange(b *pebble.Batch, c *change) error {
 	}
 	c.recs = append(c.recs, recs...)
 	return errors.Join(err, s.stageRecords(b, c.recs))
+}
+
+// stageSpawned writes a DSN; one about very many recipients may be large.
+func (s *Store) stageSpawned(b *pebble.Batch, d *Message) (*entry, error) {
+	id, err := s.complete(d)
+	if err == nil && chunked(d.BodySize) {
+		err = s.putChunks(id, d.Body)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.stage(b, d, nil)
 }
 
 func (s *Store) stageRecords(b *pebble.Batch, recs []ledger.Record) error {

@@ -389,6 +389,9 @@ func (x *session) end() error {
 	if a.Keep || err == nil && a.Reply[0] == '2' {
 		x.s.taken(m)
 	}
+	if cap(x.buf) > 1<<20 { // idle connections hold no large buffers
+		x.buf = nil
+	}
 	if err != nil {
 		return err
 	}
