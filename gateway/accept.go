@@ -28,12 +28,14 @@ type asked struct {
 const askedFresh = 30 * time.Second
 
 // Rcpt gives the verdict on one recipient where it can already be known: over
-// SMTP, in a grant of one stream, which no header can change any more (SMTP-4,
-// design D3). Else it returns nil and Data decides. The error is a *Denial.
+// SMTP, in a grant of one marketing stream, which no header can change any
+// more (SMTP-4, design D3). Else it returns nil and Data decides. Other mail
+// is hardly ever refused, so a round trip for each of its recipients would
+// only cost time; the rare refusal is told after DATA. The error is a *Denial.
 func (e *Engine) Rcpt(ctx context.Context, env *Envelope, rcpt EnvelopeRecipient) error {
 	r := e.rules.Load()
 	st, ok := onlyStream(r.set, env.Grant)
-	if !ok || env.LMTP || env.ReversePath.IsZero() || !askedFor(st.Kind) {
+	if !ok || env.LMTP || env.ReversePath.IsZero() || st.Kind != stream.Marketing {
 		return nil
 	}
 	answers, unknown := e.lookup(ctx, st, []address.Address{rcpt.Address})

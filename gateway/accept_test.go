@@ -108,6 +108,7 @@ func TestRcptDecidesWhereTheStreamIsFixed(t *testing.T) {
 
 	for name, change := range map[string]func(*Envelope){
 		"several streams": func(e *Envelope) { e.Grant = testGrant() },
+		"not marketing":   func(e *Envelope) { e.Grant = &Grant{Streams: []string{"orders"}, Default: "orders"} },
 		"LMTP":            func(e *Envelope) { e.LMTP = true },
 		"maybe a bounce":  func(e *Envelope) { e.ReversePath = address.Address{} },
 	} {
