@@ -272,3 +272,48 @@ func TestOptionsAreChecked(t *testing.T) {
 	_, err = New(nil, plain{}, Options{})
 	require.ErrorContains(t, err, "no smarthost")
 }
+
+func TestPerConnLimit(t *testing.T) {
+	s := hop(t, smarthost.Options{})
+	r := start(t, setup{opts: Options{Smarthosts: []Smarthost{{MaxConns: 1, PerConn: 5}}}}, s)
+	for range 20 {
+		r.accept(letter("a@example.org"))
+	}
+	r.waitEmpty()
+	require.EqualValues(t, 4, s.Connections())
+}
+
+// TestHopHangsUpIdleConnections: a connection the hop closed while it was idle
+// costs nothing and repeats nothing.
+func TestHopHangsUpIdleConnections(t *testing.T) {
+	for _, offer := range [][]string{nil, {"CHUNKING"}} {
+		s := hop(t, smarthost.Options{Offer: offer})
+		r := start(t, setup{opts: Options{Schedule: Schedule{First: time.Hour, Pause: time.Hour}}}, s)
+		for range 5 {
+			r.accept(letter("a@example.org"))
+			r.waitEmpty()
+			s.Hangup()
+		}
+		require.EqualValues(t, 5, s.Count())
+	}
+}
+
+// TestBacklogIsReadBack: what waited on disk during an outage leaves from there.
+func TestBacklogIsReadBack(t *testing.T) {
+	s, err := smarthost.New(smarthost.Options{})
+	require.NoError(t, err)
+	addr := s.Addr()
+	require.NoError(t, s.Close())
+	r := start(t, setup{opts: Options{Smarthosts: []Smarthost{{Address: addr}}}, spool: spool.Options{Memory: 10_000}})
+	for range 1000 {
+		r.accept(letter("a@example.org"))
+	}
+	r.wait("the breaker opens", r.d.closedGate)
+	s = hop(t, smarthost.Options{Addr: addr, Discard: true})
+	for range 100 {
+		r.accept(letter("a@example.org"))
+	}
+	r.waitEmpty()
+	require.EqualValues(t, 1100, s.Count())
+	require.Zero(t, r.store.Stats().Memory)
+}
