@@ -15,7 +15,7 @@ import (
 // and gets links by mail if they are on a list. The answer is the same for
 // everybody, and as slow (no oracle).
 func (h *handler) fresh(w http.ResponseWriter, r *http.Request) {
-	a := &ask{w: w, r: r, words: h.words(r, "", ""), here: h.opts.BasePath + "/fresh"}
+	a := h.stranger(w, r, "/fresh")
 	if !h.allowed(a) {
 		return
 	}

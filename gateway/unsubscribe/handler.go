@@ -71,7 +71,7 @@ func (h *handler) routes() http.Handler {
 	mux.HandleFunc("GET /static/{file}", h.static)
 	mux.HandleFunc("GET /robots.txt", robots)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		h.nothing(&ask{w: w, r: r, words: h.words(r, "", ""), here: h.opts.BasePath + "/"}, http.StatusNotFound)
+		h.nothing(h.stranger(w, r, "/"), http.StatusNotFound)
 	})
 	return mux
 }
@@ -117,6 +117,18 @@ func (h *handler) words(r *http.Request, streamTag, controllerTag string) *catal
 		}
 	}
 	return h.texts.byTag[fallbackTag]
+}
+
+// stranger is an ask of which nothing is known. Where there is one controller
+// only, it is named: that tells nothing about a person, and how to reach it.
+func (h *handler) stranger(w http.ResponseWriter, r *http.Request, here string) *ask {
+	a := &ask{w: w, r: r, here: h.opts.BasePath + here}
+	tag := ""
+	if all := h.streams().Controllers(); len(all) == 1 {
+		a.who, tag = &all[0], all[0].Language
+	}
+	a.words = h.words(r, "", tag)
+	return a
 }
 
 // about fills an ask from what a token names. It is false where the stream is

@@ -15,7 +15,7 @@ func (h *handler) unsubscribe(w http.ResponseWriter, r *http.Request) {
 	text := tokenOf(r.PathValue("token"))
 	tok, err := h.codec.Open(text)
 	if err != nil {
-		a := &ask{w: w, r: r, words: h.words(r, "", ""), here: h.opts.BasePath + r.URL.EscapedPath()}
+		a := h.stranger(w, r, r.URL.EscapedPath())
 		if h.allowed(a) {
 			h.broken(a, "unsubscribe")
 		}

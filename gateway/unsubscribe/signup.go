@@ -39,7 +39,7 @@ func (h *handler) signUp(w http.ResponseWriter, r *http.Request) {
 	st, ok := set.ByName(r.PathValue("stream"))
 	c, known := set.Controller(st.Controller)
 	if !ok || !known || st.Kind != stream.Marketing || st.Retired {
-		h.nothing(&ask{w: w, r: r, words: h.words(r, "", ""), here: h.opts.BasePath + "/"}, http.StatusNotFound)
+		h.nothing(h.stranger(w, r, "/"), http.StatusNotFound)
 		return
 	}
 	a := &ask{w: w, r: r, who: &c, words: h.words(r, st.Language, c.Language), here: h.opts.BasePath + "/s/" + st.Name}

@@ -14,7 +14,7 @@ func (h *handler) undo(w http.ResponseWriter, r *http.Request) {
 	l, expired, ok := h.codec.openLink(linkUndo, text, h.opts.Now())
 	tok, whole := l.token()
 	if !ok || !whole {
-		a := &ask{w: w, r: r, words: h.words(r, "", ""), here: h.opts.BasePath + r.URL.EscapedPath()}
+		a := h.stranger(w, r, r.URL.EscapedPath())
 		if h.allowed(a) {
 			h.broken(a, "undo")
 		}
