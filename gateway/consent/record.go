@@ -152,8 +152,10 @@ func (r *Registry) recordOptIn(ctx context.Context, e Event, who address.Identit
 	if lift != nil {
 		c.parts = append(c.parts, part{fieldSuppression, string(lift.encode())})
 	}
-	_, err = r.apply(ctx, []*change{c})
-	return id.of(who.ID), err
+	if _, err = r.apply(ctx, []*change{c}); err != nil {
+		return "", err // an id would say that it counts
+	}
+	return id.of(who.ID), nil
 }
 
 // recordConfirmed finds the sign-up that is confirmed, takes over its wording
