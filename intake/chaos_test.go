@@ -91,13 +91,14 @@ func TestChaos(t *testing.T) {
 	rec := &recorder{Cases: realQueue(t, rdb), numbers: map[string]map[string]bool{}}
 	q := rec.Cases.(*queue.Queue)
 	var stops []func()
+	var pollers []*Poller
 	start := func() {
 		box := realBox(d)
 		box.Folders, box.PollEvery = []string{"INBOX"}, 500*time.Millisecond
 		p, err := New([]Mailbox{box}, Deps{Cases: rec, Aside: q, Optouts: q, Classifier: words{}, State: NewRedisState(rdb)},
 			Options{BackoffMax: 100 * time.Millisecond, Lease: time.Second, Command: 5 * time.Second, Batch: 10})
 		require.NoError(t, err)
-		stops = append(stops, runPoller(t, p))
+		stops, pollers = append(stops, runPoller(t, p)), append(pollers, p)
 	}
 	start()
 	start() // a second poller stands by
@@ -127,11 +128,17 @@ func TestChaos(t *testing.T) {
 			start()
 		}
 	}
-	env.Eventually(t, 2*time.Minute, fmt.Sprintf("all of %d mails stored", sent), func() bool {
-		rec.mu.Lock()
-		defer rec.mu.Unlock()
-		return len(rec.numbers) == sent
-	})
+	stored := func() int { rec.mu.Lock(); defer rec.mu.Unlock(); return len(rec.numbers) }
+	for deadline := time.Now().Add(time.Minute); stored() < sent && time.Now().Before(deadline); {
+		<-time.After(20 * time.Millisecond)
+	}
+	if stored() < sent {
+		for _, p := range pollers[len(pollers)-2:] {
+			t.Logf("health: %+v", p.Health())
+		}
+		at, err := NewRedisState(rdb).Load(context.Background(), "privacy", "INBOX")
+		t.Fatalf("%d of %d mails stored, checkpoint %+v, %v", stored(), sent, at, err)
+	}
 	for content, numbers := range rec.numbers {
 		require.Len(t, numbers, 1, "mail %s is in one case", content[:8])
 	}

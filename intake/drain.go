@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,13 +24,39 @@ type wireMail struct {
 // batchBytes bounds what one batch holds in memory.
 const batchBytes = 32 << 20
 
-// drain reads every mail above the checkpoint. Three batches are in hand at
-// once: one is fetched while one is stored and one is moved.
+// drain reads every mail above the checkpoint.
 func (s *folderSession) drain(ctx context.Context) error {
 	uids, err := s.newer()
 	if err != nil || len(uids) == 0 {
 		return err
 	}
+	return s.take(ctx, uids)
+}
+
+// sweep takes mails at or below the checkpoint that are still in the folder
+// unmarked: a move that failed, or a server that used UIDs again after a crash.
+// Storing them again changes nothing; then they are moved.
+func (s *folderSession) sweep(ctx context.Context) error {
+	if s.at.Last == 0 || !s.done && !s.keyword {
+		return nil
+	}
+	criteria := &imap.SearchCriteria{UID: []imap.UIDSet{{{Start: 1, Stop: imap.UID(s.at.Last)}}}}
+	if s.keyword {
+		criteria.NotFlag = []imap.Flag{imap.Flag(s.b.Keyword)}
+	} else {
+		criteria.NotFlag = []imap.Flag{imap.FlagDeleted} // copied where nothing can be expunged
+	}
+	uids, err := s.search(criteria)
+	if err != nil || len(uids) == 0 {
+		return err
+	}
+	s.b.p.o.Log.Info("mails below the checkpoint are read again", "mailbox", s.b.Name, "folder", s.folder, "count", len(uids))
+	return s.take(ctx, uids)
+}
+
+// take gives the mails their outcome. Three batches are in hand at once: one is
+// fetched while one is stored and one is moved.
+func (s *folderSession) take(ctx context.Context, uids []uint32) error {
 	fetched := make(chan []wireMail, 1)
 	stored := make(chan []uint32, 1)
 	g, gctx := errgroup.WithContext(ctx)
@@ -66,19 +93,31 @@ func (s *folderSession) drain(ctx context.Context) error {
 // newer lists the UIDs above the checkpoint, lowest first. "n:*" always names
 // the last message, so what is not above is filtered (IM-2).
 func (s *folderSession) newer() ([]uint32, error) {
+	found, err := s.search(&imap.SearchCriteria{UID: []imap.UIDSet{{{Start: imap.UID(s.at.Last) + 1, Stop: 0}}}})
+	if err != nil {
+		return nil, err
+	}
+	out := found[:0]
+	for _, u := range found {
+		if u > s.at.Last {
+			out = append(out, u)
+		}
+	}
+	return out, nil
+}
+
+func (s *folderSession) search(criteria *imap.SearchCriteria) ([]uint32, error) {
 	done := s.c.guard()
 	defer done()
-	data, err := s.c.UIDSearch(&imap.SearchCriteria{UID: []imap.UIDSet{{{Start: imap.UID(s.at.Last) + 1, Stop: 0}}}}, nil).Wait()
+	data, err := s.c.UIDSearch(criteria, nil).Wait()
 	if err != nil {
 		return nil, fmt.Errorf("search folder %q of mailbox %q: %w", s.folder, s.b.Name, err)
 	}
 	var out []uint32
 	for _, u := range data.AllUIDs() {
-		if uint32(u) > s.at.Last {
-			out = append(out, uint32(u))
-		}
+		out = append(out, uint32(u))
 	}
-	sortUIDs(out)
+	slices.Sort(out)
 	return out, nil
 }
 
@@ -156,14 +195,38 @@ func (s *folderSession) fetch(uids []uint32, sizes map[uint32]int64) ([]wireMail
 		return nil, err
 	}
 	out := make([]wireMail, 0, len(uids))
+	var missing []uint32
 	for _, u := range uids {
 		m, ok := got[u]
 		if !ok {
 			m = wireMail{uid: u}
+			missing = append(missing, u)
 		}
 		out = append(out, m)
 	}
-	return out, nil
+	return out, s.gone(missing)
+}
+
+// gone makes sure that mails the server did not send are not there any more: a
+// server may leave one out for other reasons, and then it must come again.
+func (s *folderSession) gone(uids []uint32) error {
+	if len(uids) == 0 {
+		return nil
+	}
+	done := s.c.guard()
+	err := s.c.Noop().Wait() // takes in what other programs removed
+	done()
+	if err != nil {
+		return fmt.Errorf("poll folder %q of mailbox %q: %w", s.folder, s.b.Name, err)
+	}
+	still, err := s.search(&imap.SearchCriteria{UID: []imap.UIDSet{uidSet(uids)}})
+	if err != nil {
+		return err
+	}
+	if len(still) > 0 {
+		return fmt.Errorf("folder %q of mailbox %q holds %d mails that the server did not send", s.folder, s.b.Name, len(still))
+	}
+	return nil
 }
 
 // hugeRead is how much of a mail over the limit is read: header and letter

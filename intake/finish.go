@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
@@ -108,5 +107,3 @@ func uidSet(uids []uint32) imap.UIDSet {
 	}
 	return set
 }
-
-func sortUIDs(u []uint32) { slices.Sort(u) }

@@ -28,6 +28,9 @@ func (s *folderSession) run(ctx context.Context) error {
 	if err := s.open(ctx); err != nil {
 		return err
 	}
+	if err := s.sweep(ctx); err != nil {
+		return err
+	}
 	for {
 		if err := s.drain(ctx); err != nil {
 			return err
@@ -56,6 +59,11 @@ func (s *folderSession) open(ctx context.Context) error {
 			s.b.p.o.Log.Warn("folder was rebuilt, reading it whole", "mailbox", s.b.Name, "folder", s.folder)
 		}
 		at = Checkpoint{Validity: data.UIDValidity} // IM-1
+	}
+	if data.UIDNext != 0 && at.Last >= uint32(data.UIDNext) {
+		// The server forgot UIDs it had given out: all may be others by now.
+		s.b.p.o.Log.Warn("folder counts its UIDs anew, reading it whole", "mailbox", s.b.Name, "folder", s.folder)
+		at.Last = 0
 	}
 	s.at = at
 	s.keyword = keeps(data.PermanentFlags, s.b.Keyword)
