@@ -6,10 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"postern/classifier"
 	"postern/gateway/consent"
+	"postern/testmail/env"
 )
 
 // Release makes the recording world a Releaser.
@@ -30,7 +32,9 @@ func (w *world) Release(_ context.Context, r consent.Release) error {
 }
 
 func TestForgedOptOuts(t *testing.T) {
-	w := newWorld(t)
+	rdb := redis.NewClient(&redis.Options{Addr: env.Redis(t, "--appendfsync", "no").Addr})
+	defer rdb.Close()
+	w := newWorldOn(t, rdb)
 	w.q.o.AckStream = nil
 	honest := mailFrom("person@example.com", classifier.Objection)
 	honest.Source = "192.0.2.1"
