@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,11 +35,7 @@ func (a *attempt) delivered(done []spool.Result, dsn bool) {
 	}
 	a.early = append(a.early, done...)
 	a.mu.Unlock()
-	var recs []ledger.Record
-	for _, r := range done {
-		recs = append(recs, a.d.record(a.m, r))
-	}
-	if err := a.it.Record(done, recs...); err != nil {
+	if err := a.it.Record(done, a.d.records(a.m, done)...); err != nil {
 		a.d.opts.Log.Error("delivery was not recorded", "id", a.m.ID, "error", err)
 	}
 }
@@ -50,16 +47,12 @@ func (d *Deliverer) conclude(ctx context.Context, a *attempt) {
 	for i := range a.results {
 		a.warn(&a.results[i])
 	}
-	var recs []ledger.Record
 	for _, r := range a.results {
 		d.met.results.WithLabelValues(string(r.State)).Inc()
-		if r.State != spool.Queued {
-			recs = append(recs, d.record(a.m, r))
-		}
 	}
 	d.met.results.WithLabelValues(string(spool.Delivered)).Add(float64(len(a.early)))
 	d.tell(ctx, a, func(s spool.State) bool { return s != spool.Delivered })
-	if err := a.it.Finish(a.results, d.reports(a), recs...); err != nil && !errors.Is(err, spool.ErrClosed) {
+	if err := a.it.Finish(a.results, d.reports(a), d.records(a.m, a.results)...); err != nil && !errors.Is(err, spool.ErrClosed) {
 		d.opts.Log.Error("outcome was not recorded", "id", a.m.ID, "error", err)
 	}
 	d.tell(ctx, a, func(s spool.State) bool { return s == spool.Delivered })
@@ -95,20 +88,52 @@ func (d *Deliverer) tell(ctx context.Context, a *attempt, which func(spool.State
 	}
 }
 
-// record is the ledger's view of a final result.
-func (d *Deliverer) record(m *spool.Message, r spool.Result) ledger.Record {
-	rec := ledger.Record{
-		Time: d.opts.Now().UTC(), Kind: ledger.KindDelivery, Controller: d.opts.Controller(m.Stream),
-		Subject: m.Recipients[r.Recipient].Subject, Actor: "relay", Action: string(r.State),
-		Stream: m.Stream, Ref: m.ID, Message: m.MessageID,
+// records is the ledger's view of final results: one record for each subject.
+// Recipients without a subject, whose records would tell them apart by
+// nothing, share one for each outcome, with their number in Data.
+func (d *Deliverer) records(m *spool.Message, results []spool.Result) (out []ledger.Record) {
+	type outcome struct {
+		state                spool.State
+		reason, host, status string
 	}
-	switch {
-	case r.State == spool.Denied:
-		rec.Reason = r.Reply
-	case r.Host != "" || r.Status != "":
-		rec.Data = map[string]string{"host": r.Host, "status": r.Status}
+	shared := map[outcome]int{} // to the index in out, plus one
+	counts := map[int]int{}
+	for _, r := range results {
+		if r.State == spool.Queued {
+			continue
+		}
+		o := outcome{state: r.State, host: r.Host, status: r.Status}
+		if r.State == spool.Denied {
+			o = outcome{state: r.State, reason: r.Reply}
+		}
+		subject := m.Recipients[r.Recipient].Subject
+		if subject.IsZero() && shared[o] > 0 {
+			counts[shared[o]-1]++
+			continue
+		}
+		rec := ledger.Record{
+			Time: d.opts.Now().UTC(), Kind: ledger.KindDelivery, Controller: d.opts.Controller(m.Stream), Subject: subject,
+			Actor: "relay", Action: string(o.state), Reason: o.reason, Stream: m.Stream, Ref: m.ID, Message: m.MessageID,
+		}
+		if o.host != "" || o.status != "" {
+			rec.Data = map[string]string{"host": o.host, "status": o.status}
+		}
+		out = append(out, rec)
+		if subject.IsZero() {
+			shared[o] = len(out)
+			counts[len(out)-1] = 1
+		}
 	}
-	return rec
+	for i, n := range counts {
+		if n < 2 {
+			continue
+		}
+		if out[i].Data == nil {
+			out[i].Data = map[string]string{}
+		}
+		out[i].Data["recipients"] = strconv.Itoa(n)
+	}
+	return out
 }
 
 // expired gives a recipient up with the last real cause (DSN-5).

@@ -317,3 +317,25 @@ func TestBacklogIsReadBack(t *testing.T) {
 	require.EqualValues(t, 1100, s.Count())
 	require.Zero(t, r.store.Stats().Memory)
 }
+
+func TestLedgerRecords(t *testing.T) {
+	d, err := New(nil, plain{}, Options{Smarthosts: []Smarthost{{Address: "127.0.0.1:25"}}, Controller: func(uint16) string { return "acme" }})
+	require.NoError(t, err)
+	m := letter("a@example.org", "b@example.org", "c@example.org", "d@example.org", "e@example.org")
+	m.ID, m.MessageID = "ID", "ab"
+	m.Recipients[3].Subject[0], m.Recipients[4].Subject[0] = 3, 4
+	recs := d.records(m, []spool.Result{
+		{Recipient: 0, State: spool.Delivered, Status: "2.0.0", Host: "h"},
+		{Recipient: 1, State: spool.Delivered, Status: "2.0.0", Host: "h"},
+		{Recipient: 2, State: spool.Queued, Status: "4.2.0", Host: "h"},
+		{Recipient: 3, State: spool.Delivered, Status: "2.0.0", Host: "h"},
+		{Recipient: 4, State: spool.Denied, Status: "5.7.1", Reply: "withdrawn"},
+	})
+	require.Len(t, recs, 3)
+	require.Equal(t, map[string]string{"host": "h", "status": "2.0.0", "recipients": "2"}, recs[0].Data)
+	require.Equal(t, m.Recipients[3].Subject, recs[1].Subject)
+	require.Equal(t, "denied", recs[2].Action)
+	require.Equal(t, "withdrawn", recs[2].Reason)
+	require.Equal(t, "acme", recs[2].Controller)
+	require.Equal(t, "ID", recs[2].Ref)
+}
