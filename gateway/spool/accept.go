@@ -84,7 +84,7 @@ func (s *Store) stage(b *pebble.Batch, m *Message, recs []ledger.Record) (*entry
 	if err != nil {
 		return nil, err
 	}
-	e := &entry{id: id, size: messageSize(m), msg: m, due: dueOf(m)}
+	e := &entry{id: id, size: messageSize(m), msg: m, due: dueOf(m), copies: copiesOf(m)}
 	for i := range m.Recipients {
 		if r := &m.Recipients[i]; r.State == Queued && r.Next.UnixNano() < e.due {
 			e.due = r.Next.UnixNano()
@@ -141,6 +141,20 @@ func (s *Store) complete(m *Message) (id msgID, err error) {
 		}
 	}
 	return id, nil
+}
+
+// copiesOf is how many transactions m takes: one for each recipient that gets
+// a copy of its own, one for all others.
+func copiesOf(m *Message) int {
+	n, shared := 0, 0
+	for i := range m.Recipients {
+		if m.Recipients[i].Subject.IsZero() {
+			shared = 1
+		} else {
+			n++
+		}
+	}
+	return n + shared
 }
 
 // heldIndex is the due of messages that only an operator can move.
@@ -222,7 +236,7 @@ func (s *Store) pace(ctx context.Context) error {
 	for {
 		s.mu.Lock()
 		room := s.room
-		ok := !s.flowing || s.ready.len() < s.opts.Backlog && s.memory < s.ample()
+		ok := !s.flowing || s.ready.copies < s.opts.Backlog && s.memory < s.ample()
 		closed := s.closed
 		s.mu.Unlock()
 		switch {

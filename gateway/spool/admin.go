@@ -110,10 +110,11 @@ func (o *order) run(s *Store) {
 		return
 	}
 	if e != nil {
+		before := s.ready.copies
 		s.ready.remove(e)
 		s.delayed.remove(e)
 		s.drop(e)
-		if s.ready.len() == s.opts.Backlog-1 {
+		if before >= s.opts.Backlog && s.ready.copies < s.opts.Backlog {
 			s.makeRoom()
 		}
 	}

@@ -103,6 +103,7 @@ func (s *Store) next(ctx context.Context) (*entry, error) {
 			s.mu.Unlock()
 			return nil, ErrClosed
 		}
+		before := s.ready.copies
 		if e := s.ready.pop(); e != nil {
 			e.leased = true
 			if s.ready.len() > 0 {
@@ -111,7 +112,7 @@ func (s *Store) next(ctx context.Context) (*entry, error) {
 			if n := s.ready.len(); n == scanBatch/2 {
 				s.signal()
 			}
-			if s.ready.len() == s.opts.Backlog-1 {
+			if before >= s.opts.Backlog && s.ready.copies < s.opts.Backlog {
 				s.makeRoom()
 			}
 			s.mu.Unlock()

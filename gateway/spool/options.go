@@ -44,7 +44,7 @@ type Options struct {
 	// Memory is how many octets of accepted messages are kept for immediate
 	// delivery; what exceeds it is read back from disk. Default 16 MiB.
 	Memory int64
-	// Backlog is how many messages may wait for an idle delivery worker
+	// Backlog is how many copies may wait for an idle delivery worker
 	// before Accept slows down to the pace of delivery; it does so too when
 	// three quarters of Memory are in use. Default 512.
 	Backlog int

@@ -4,9 +4,10 @@ import "container/heap"
 
 // queue is a FIFO of entries in a ring.
 type queue struct {
-	ring []*entry
-	head int
-	n    int
+	ring   []*entry
+	head   int
+	n      int
+	copies int // transactions that the entries stand for
 }
 
 func (q *queue) len() int { return q.n }
@@ -26,6 +27,7 @@ func (q *queue) push(e *entry) {
 	q.grow()
 	q.ring[(q.head+q.n)%len(q.ring)] = e
 	q.n++
+	q.copies += e.copies
 }
 
 func (q *queue) pushFront(e *entry) {
@@ -33,6 +35,7 @@ func (q *queue) pushFront(e *entry) {
 	q.head = (q.head + len(q.ring) - 1) % len(q.ring)
 	q.ring[q.head] = e
 	q.n++
+	q.copies += e.copies
 }
 
 func (q *queue) pop() *entry {
@@ -43,6 +46,7 @@ func (q *queue) pop() *entry {
 	q.ring[q.head] = nil
 	q.head = (q.head + 1) % len(q.ring)
 	q.n--
+	q.copies -= e.copies
 	return e
 }
 
@@ -58,6 +62,7 @@ func (q *queue) remove(e *entry) {
 		}
 		q.ring[(q.head+q.n-1)%len(q.ring)] = nil
 		q.n--
+		q.copies -= e.copies
 		return
 	}
 }

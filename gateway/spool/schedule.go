@@ -144,7 +144,7 @@ func (s *Store) take(due int64, id msgID, value []byte) bool {
 	if _, ok := s.inHand[id]; ok {
 		return false
 	}
-	e := &entry{id: id, due: due, size: indexSize(value)}
+	e := &entry{id: id, due: due, size: indexSize(value), copies: 1}
 	s.inHand[id] = e
 	s.ready.push(e)
 	s.handOut()

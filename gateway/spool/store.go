@@ -56,6 +56,7 @@ type entry struct {
 	msg    *Message // nil: to be read from disk when taken
 	mem    int64    // octets counted in Store.memory
 	weight int64    // octets counted in Store.readBack
+	copies int      // transactions it takes, while that is known
 	leased bool
 	states bool // the store has frames of states for it
 	pauses int

@@ -272,3 +272,29 @@ func TestReturnPausesInMemory(t *testing.T) {
 	require.NoError(t, it.Finish([]Result{delivered(0)}, nil))
 	waitStats(t, s, func(st Stats) bool { return st.Messages == 0 })
 }
+
+func TestAcceptKeepsToThePaceOfDelivery(t *testing.T) {
+	s := newStore(t, nil, Options{Backlog: 3, Pace: time.Hour})
+	s.Flow(true)
+	personal := message("a@example.org", "b@example.org", "c@example.org")
+	for i := range personal.Recipients {
+		personal.Recipients[i].Subject[0] = byte(i + 1)
+	}
+	require.NoError(t, s.Accept(t.Context(), personal))
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, s.Accept(ctx, message("d@example.org")), context.DeadlineExceeded, "three copies wait")
+
+	done := make(chan error, 1)
+	go func() { done <- s.Accept(t.Context(), message("d@example.org")) }()
+	it := take(t, s)
+	require.NoError(t, <-done, "a taken message makes room")
+	require.NoError(t, it.Finish([]Result{delivered(0), delivered(1), delivered(2)}, nil))
+
+	for range 2 {
+		require.NoError(t, s.Accept(t.Context(), message("e@example.org")))
+	}
+	s.Flow(false)
+	require.NoError(t, s.Accept(t.Context(), message("f@example.org")), "without deliveries there is no pace to keep")
+	require.EqualValues(t, 4, s.Stats().Messages)
+}
