@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -19,8 +20,12 @@ const (
 	FlagIdentified = "identified" // the person confirmed, or an operator waived it with a reason
 )
 
-// linkChallenge is the purpose of the link in a challenge.
-const linkChallenge = "challenge"
+// Purposes of mailed links. The case's field of the same name holds the hash
+// of the link that is good, with "-until" when it ends.
+const (
+	linkChallenge = "challenge"
+	linkStatus    = "status"
+)
 
 // promptly is how soon after receipt identity has to be asked for, so that the
 // pause is no delay of our own making (DSR-6).
@@ -99,7 +104,7 @@ type Question struct {
 // Challenged reads a link. Unknown, replaced and expired ones are one and the
 // same ErrUnknown, so that nothing can be learnt by trying.
 func (q *Queue) Challenged(ctx context.Context, token string) (Question, error) {
-	c, f, err := q.byLink(ctx, token)
+	c, f, err := q.byLink(ctx, linkChallenge, token)
 	if err != nil {
 		return Question{}, err
 	}
@@ -110,7 +115,7 @@ func (q *Queue) Challenged(ctx context.Context, token string) (Question, error) 
 // operators that someone asks in another's name. Repeating the same answer
 // changes nothing; the first one counts.
 func (q *Queue) Confirm(ctx context.Context, token string, yes bool) error {
-	c, _, err := q.byLink(ctx, token)
+	c, _, err := q.byLink(ctx, linkChallenge, token)
 	if err != nil {
 		return err
 	}
@@ -136,7 +141,7 @@ func (q *Queue) Confirm(ctx context.Context, token string, yes bool) error {
 	return err
 }
 
-func (q *Queue) byLink(ctx context.Context, token string) (*Case, map[string]string, error) {
+func (q *Queue) byLink(ctx context.Context, purpose, token string) (*Case, map[string]string, error) {
 	unknown := fmt.Errorf("one-time link: %w", ErrUnknown)
 	if len(token) > 100 {
 		return nil, nil, unknown
@@ -149,12 +154,15 @@ func (q *Queue) byLink(ctx context.Context, token string) (*Case, map[string]str
 			}
 			return nil, nil, fmt.Errorf("one-time link: %w", err)
 		}
-		no, purpose, _ := strings.Cut(to, " ")
+		no, kind, _ := strings.Cut(to, " ")
 		c, f, _, err := q.load(ctx, no)
+		if errors.Is(err, ErrUnknown) {
+			return nil, nil, unknown
+		}
 		if err != nil {
 			return nil, nil, err
 		}
-		if purpose != linkChallenge || f["challenge"] != hash || !q.o.Now().Before(fromMillis(f["challenge-until"])) {
+		if kind != purpose || f[purpose] != hash || !q.o.Now().Before(fromMillis(f[purpose+"-until"])) {
 			return nil, nil, unknown
 		}
 		return c, f, nil

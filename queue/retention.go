@@ -95,8 +95,10 @@ func (q *Queue) deleteCase(ctx context.Context, c *Case) error {
 			p.ZRem(ctx, keyRemind, m)
 		}
 		p.SRem(ctx, keyPerson(subjectText(c.Subject)), c.Number)
-		if f["challenge"] != "" {
-			p.HDel(ctx, keyLinks, f["challenge"])
+		for _, link := range []string{f[linkChallenge], f[linkStatus]} {
+			if link != "" {
+				p.HDel(ctx, keyLinks, link)
+			}
 		}
 		return nil
 	})

@@ -37,11 +37,12 @@ const (
 	Denied     Step = "denied"     // refused, with remedies (Art. 12(4))
 	Forwarded  Step = "forwarded"  // handed to who is responsible
 	Clarify    Step = "clarify"    // a question that leaves the clock (recital 63)
+	Status     Step = "status"     // a link to the page that shows how far it is
 )
 
 // Steps lists all of them.
 func Steps() []Step {
-	return []Step{Receipt, Stopped, Identity, Unproven, Extension, Ready, Erased, Rectified, Restricted, Nothing, Denied, Forwarded, Clarify}
+	return []Step{Receipt, Stopped, Identity, Unproven, Extension, Ready, Erased, Rectified, Restricted, Nothing, Denied, Forwarded, Clarify, Status}
 }
 
 // Values fill the placeholders of a text, by name without braces.
