@@ -11,7 +11,6 @@ import (
 
 	"postern/gateway"
 	"postern/gateway/address"
-	"postern/gateway/consent"
 	"postern/gateway/stream"
 	"postern/queue/reply"
 )
@@ -151,13 +150,8 @@ func (q *Queue) claimAck(ctx context.Context, no string, index int, in Incoming,
 // boundTo tells whether the mail's opt-outs bound the very address the
 // receipt goes to: only its owner is told of it (AR-8).
 func (q *Queue) boundTo(no string, index int, in Incoming, to address.Address) bool {
-	list, _ := q.suppressions(no, index, in)
-	for _, s := range list {
-		if s.Reason != consent.Held && s.Reason != consent.ErasurePending && !s.Address.IsZero() && s.Address.Wide() == to.Wide() {
-			return true
-		}
-	}
-	return false
+	bound := q.boundAddress(no, index, in)
+	return !bound.IsZero() && bound.Wide() == to.Wide()
 }
 
 func (q *Queue) sendAck(ctx context.Context, no string, index int, in Incoming, to address.Address, steps []reply.Step) (string, error) {

@@ -1,12 +1,14 @@
 package queue
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"postern/classifier"
+	"postern/gateway/address"
 )
 
 func TestNoReceipt(t *testing.T) {
@@ -135,5 +137,32 @@ func TestReminders(t *testing.T) {
 		w.clock.Set(at)
 		w.drain()
 		require.Equal(t, s.want, kinds(), s.at)
+	}
+}
+
+func TestOptOutNoticeOfForwardedWish(t *testing.T) {
+	for name, mailed := range map[string]bool{"mailed before": true, "a stranger": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.q.d.Mailed = func(context.Context, string, address.SubjectID) (bool, error) { return mailed, nil }
+			for range 2 {
+				in := mailFrom("desk@shop.example.org", classifier.Objection)
+				in.Forwarded = address.MustParse("carol@example.com")
+				_, err := w.q.Open(ctx, in)
+				require.NoError(t, err)
+			}
+			w.drain()
+			var to []string
+			for ref, m := range w.sent {
+				require.Contains(t, ref, ":notice:0")
+				require.True(t, m.ReversePath.IsZero())
+				to = append(to, m.To.Plain())
+			}
+			if mailed {
+				require.Equal(t, []string{"carol@example.com"}, to, "once in 30 days")
+			} else {
+				require.Empty(t, to, "who never got mail from us gets none now (AR-8)")
+			}
+		})
 	}
 }

@@ -35,6 +35,9 @@ func (q *Queue) handleMail(ctx context.Context, no string, index int) error {
 	if err := q.acknowledge(ctx, no, index, in); err != nil {
 		return err
 	}
+	if err := q.notice(ctx, no, index, in); err != nil {
+		return err
+	}
 	if index == 0 && q.bare(in) {
 		return q.closeBare(ctx, no)
 	}

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -23,7 +24,7 @@ func (q *Queue) sweepDaily(ctx context.Context) error {
 		return wrapf(err, "begin deletion run")
 	}
 	_, err = q.Sweep(ctx)
-	return err
+	return errors.Join(err, q.forgetWorkers(ctx))
 }
 
 // Swept tells what a deletion run did.

@@ -35,6 +35,7 @@ func (q *Queue) Run(ctx context.Context) error {
 		g.Go(func() error { q.consume(ctx, q.o.Node+"-"+strconv.Itoa(i)); return nil })
 	}
 	g.Go(func() error { q.tick(ctx); return nil })
+	g.Go(func() error { q.takeOver(ctx); return nil })
 	return g.Wait()
 }
 
@@ -73,11 +74,10 @@ func (q *Queue) consume(ctx context.Context, name string) {
 	}
 }
 
-// tick rings the clocks, and takes over what silent workers hold.
+// tick rings the clocks and starts the daily deletion run.
 func (q *Queue) tick(ctx context.Context) {
 	t := time.NewTicker(q.o.Tick)
 	defer t.Stop()
-	start := "0-0"
 	for {
 		if _, err := q.Ring(ctx); err != nil && ctx.Err() == nil {
 			q.o.Log.Warn("clocks can't be read", "err", err)
@@ -85,12 +85,29 @@ func (q *Queue) tick(ctx context.Context) {
 		if err := q.sweepDaily(ctx); err != nil && ctx.Err() == nil {
 			q.o.Log.Error("deletion run failed", "err", err)
 		}
-		msgs, nextStart, err := q.rdb.XAutoClaim(ctx, &redis.XAutoClaimArgs{
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// takeOver does what workers hold that have been silent for the lease. It has
+// a goroutine of its own, so that slow work never holds up the clocks.
+func (q *Queue) takeOver(ctx context.Context) {
+	t := time.NewTicker(q.o.Tick)
+	defer t.Stop()
+	start := "0-0"
+	for {
+		msgs, next, err := q.rdb.XAutoClaim(ctx, &redis.XAutoClaimArgs{
 			Stream: keyWork, Group: group, Consumer: q.o.Node + "-claim", MinIdle: q.o.Lease, Start: start, Count: 32,
 		}).Result()
 		if err == nil {
-			start = nextStart
+			start = next
 			q.work(ctx, msgs)
+		} else if ctx.Err() == nil {
+			q.o.Log.Warn("work of others can't be taken over", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -98,6 +115,23 @@ func (q *Queue) tick(ctx context.Context) {
 		case <-t.C:
 		}
 	}
+}
+
+// forgetWorkers drops the names of workers that have been gone for a day and
+// hold nothing.
+func (q *Queue) forgetWorkers(ctx context.Context) error {
+	list, err := q.rdb.XInfoConsumers(ctx, keyWork, group).Result()
+	if err != nil {
+		return fmt.Errorf("list workers: %w", err)
+	}
+	for _, c := range list {
+		if c.Pending == 0 && c.Idle > 24*time.Hour {
+			if err := q.rdb.XGroupDelConsumer(ctx, keyWork, group, c.Name).Err(); err != nil {
+				return fmt.Errorf("forget worker: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // Ring moves reminders and retries that are due now into the work stream and
