@@ -66,7 +66,7 @@ func (q *Queue) alert(ctx context.Context, no string, index int, in Incoming) er
 // alone may close by itself (design D13).
 func (q *Queue) bare(in Incoming) bool {
 	return !in.Result.Abstain && len(in.Result.Decided) == 1 && in.Result.Decided[0] == classifier.Unsubscribe &&
-		in.Result.Kind == classifier.KindRequest && len(in.Attachments) == 0 && q.policy(classifier.Unsubscribe) == Automatic && !q.person(in).IsZero()
+		in.Result.Kind == classifier.KindRequest && len(in.Attachments) == 0 && q.policy(classifier.Unsubscribe) == Automatic && len(q.reasons(in)) > 0 && !q.person(in).IsZero()
 }
 
 func (q *Queue) closeBare(ctx context.Context, no string) error {

@@ -176,7 +176,7 @@ func (q *Queue) create(ctx context.Context, in Incoming, byMID bool) (ref Ref, i
 
 // newCase is a mail's case before it is stored.
 func (q *Queue) newCase(no string, in Incoming) (*Case, period) {
-	p := q.periodOf(q.controller(in.Controller), in.Result.Regime, in.Received)
+	p := q.forwardBy(in.Controller, q.periodOf(q.controller(in.Controller), in.Result.Regime, in.Received), in)
 	c := &Case{
 		Number: no, Controller: in.Controller, State: Received, Kind: in.Result.Kind,
 		Labels: slices.Clone(in.Result.Decided), Abstain: in.Result.Abstain, Language: in.Result.Language,
@@ -193,6 +193,9 @@ func (q *Queue) newCase(no string, in Incoming) (*Case, period) {
 	}
 	if in.Manual != "" {
 		c.Flags = append(c.Flags, FlagManual)
+	}
+	if _, ok := q.o.Processors[in.Controller]; ok {
+		c.Flags = append(c.Flags, FlagProcessor)
 	}
 	return c, p
 }

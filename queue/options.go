@@ -69,14 +69,15 @@ type Notice struct {
 
 // Options of a Queue. VaultKeys and Keyring are needed, all else has a default.
 type Options struct {
-	VaultKey     []byte              // 32 bytes: wraps the key of each case
-	OldVaultKeys [][]byte            // former ones, newest first; they only open
-	Keyring      *address.Keyring    // subject ids
-	AckStream    map[string]string   // controller id → name of the service stream its replies leave under; without one no reply is sent
-	VaultDir     string              // folder of sealed files, shared by all nodes; "": systems may give 1 MiB a case
-	Operators    map[string][]string // controller id → addresses that get reminders and alarms by mail
-	Connections  []Connection        // the company's own systems
-	TextDir      string              // files that override reply texts; "": none
+	VaultKey     []byte               // 32 bytes: wraps the key of each case
+	OldVaultKeys [][]byte             // former ones, newest first; they only open
+	Keyring      *address.Keyring     // subject ids
+	AckStream    map[string]string    // controller id → name of the service stream its replies leave under; without one no reply is sent
+	VaultDir     string               // folder of sealed files, shared by all nodes; "": systems may give 1 MiB a case
+	Operators    map[string][]string  // controller id → addresses that get reminders and alarms by mail
+	Processors   map[string]Processor // controller id → for whom the gateway only passes requests on
+	Connections  []Connection         // the company's own systems
+	TextDir      string               // files that override reply texts; "": none
 
 	Now func() time.Time // default time.Now
 	Log *slog.Logger     // default slog.Default

@@ -55,6 +55,9 @@ func New(rdb redis.UniversalClient, d Deps, o Options) (*Queue, error) {
 	if err := checkPolicy(o.Policy); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
+	if err := checkProcessors(o.Processors); err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
 	q := &Queue{rdb: rdb, d: d, o: o, vault: keys, texts: texts, calendars: map[string]*clock.Calendar{}}
 	if o.VaultDir != "" {
 		if q.files, err = vault.NewFiles(o.VaultDir); err != nil {
@@ -73,7 +76,7 @@ func New(rdb redis.UniversalClient, d Deps, o Options) (*Queue, error) {
 	if single, ok := rdb.(*redis.Client); ok && !o.Volatile {
 		err := single.Do(context.Background(), "WAITAOF", 0, 0, 0).Err()
 		q.waitAOF = err == nil
-		if err != nil && !strings.Contains(strings.ToLower(err.Error()), "unknown command") {
+		if err != nil && !strings.Contains(strings.ToLower(err.Error()), "unknown command") && !strings.HasPrefix(err.Error(), "NOPERM") {
 			return nil, fmt.Errorf("queue: ask Redis for WAITAOF: %w", err)
 		}
 	}
