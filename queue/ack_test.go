@@ -107,6 +107,16 @@ func TestReceiptRetriesAndGivesUp(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 1, dead)
 	require.Equal(t, "dead", w.notices[len(w.notices)-1].Kind)
+	w.set(func() { w.failSend = false })
+	list, err := w.q.Dead(ctx)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, "mail", list[0].Do)
+	require.Contains(t, w.show(list[0].Case).Flags, FlagTrouble)
+	require.NoError(t, w.q.RetryDead(ctx, list[0].ID))
+	require.ErrorIs(t, w.q.RetryDead(ctx, list[0].ID), ErrUnknown)
+	w.drain()
+	require.Contains(t, w.sent, "case:"+list[0].Case+":ack:0")
 }
 
 func TestReminders(t *testing.T) {
@@ -165,4 +175,23 @@ func TestOptOutNoticeOfForwardedWish(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOptOutIsNeverGivenUp: however long the registry is away, the worker goes
+// on trying, and operators are told.
+func TestOptOutIsNeverGivenUp(t *testing.T) {
+	w := newWorld(t)
+	w.failBind = true
+	_, err := w.q.Open(ctx, mailFrom("alice@example.com", classifier.Objection))
+	require.NoError(t, err)
+	for range w.q.o.Attempts + 5 {
+		w.later(2 * time.Minute)
+	}
+	dead, err := w.q.Dead(ctx)
+	require.NoError(t, err)
+	require.Empty(t, dead)
+	require.Equal(t, "opt-out-not-bound", w.notices[0].Reason)
+	w.set(func() { w.failBind = false })
+	w.later(2 * time.Minute)
+	require.Len(t, w.bound, 1)
 }

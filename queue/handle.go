@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,7 +19,7 @@ import (
 // receipt leaves, operators are alerted, a bare unsubscribe closes.
 func (q *Queue) handleMail(ctx context.Context, no string, index int) error {
 	if err := q.bind(ctx, no, index); err != nil {
-		return err
+		return errors.Join(errBinding, err)
 	}
 	in, err := q.mail(ctx, no, index)
 	if err != nil {

@@ -25,6 +25,10 @@ var (
 	//go:embed scripts/quiet.lua
 	quietText string
 
+	//go:embed scripts/again.lua
+	againText string
+
+	againScript  = redis.NewScript(againText)
 	openScript   = redis.NewScript(openText)
 	changeScript = redis.NewScript(changeText)
 	asideScript  = redis.NewScript(asideText)

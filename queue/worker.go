@@ -191,6 +191,10 @@ func (q *Queue) do(ctx context.Context, j job) error {
 // errPermanent marks work that no retry can mend.
 var errPermanent = errors.New("can't be done")
 
+// errBinding marks an opt-out that could not be bound: such work is never given
+// up, for a person who said no would be mailed.
+var errBinding = errors.New("opt-out not bound")
+
 // finish acknowledges a job, or sets it up for another try, or gives it up
 // where an operator sees it.
 func (q *Queue) finish(ctx context.Context, id string, j job, err error) {
@@ -198,6 +202,13 @@ func (q *Queue) finish(ctx context.Context, id string, j job, err error) {
 	try, _ := strconv.Atoi(j.Try)
 	switch {
 	case err == nil || errors.Is(err, ErrUnknown):
+	case errors.Is(err, errBinding):
+		verb, at = "later", at.Add(min(q.o.Backoff<<min(try, 20), time.Minute))
+		q.o.Log.Error("an opt-out is not bound yet, it is tried for ever", "case", j.Case, "try", try+1, "err", err)
+		if try+1 == q.o.Attempts {
+			controller, _ := q.rdb.HGet(ctx, keyCase(j.Case), "controller").Result() // for whom to tell; "" tells the hook alone
+			q.tell(ctx, Notice{Kind: "alert", Case: j.Case, Controller: controller, Reason: "opt-out-not-bound"})
+		}
 	case errors.Is(err, errPermanent) || try+1 >= q.o.Attempts:
 		verb, why = "dead", "gave-up"
 		q.o.Log.Error("work given up, see the dead letters", "case", j.Case, "do", j.Do, "tries", try+1, "err", err)

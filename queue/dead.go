@@ -1,0 +1,47 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// DeadWork is work that was given up and waits for an operator.
+type DeadWork struct {
+	ID   string // of the entry, for RetryDead
+	Case string
+	Do   string // "mail", "trail", "remind", "send", "fulfil"
+	N    string // which mail, event, letter or task
+	At   time.Time
+}
+
+// Dead lists work that was given up, oldest first, at most 1,000.
+func (q *Queue) Dead(ctx context.Context) ([]DeadWork, error) {
+	list, err := q.rdb.XRangeN(ctx, keyDead, "-", "+", 1000).Result()
+	if err != nil {
+		return nil, fmt.Errorf("list dead letters: %w", err)
+	}
+	out := make([]DeadWork, 0, len(list))
+	for _, m := range list {
+		var j job
+		if err := json.Unmarshal([]byte(text(m.Values["job"])), &j); err != nil {
+			return nil, fmt.Errorf("decode dead letter %s: %w", m.ID, err)
+		}
+		out = append(out, DeadWork{m.ID, j.Case, j.Do, j.N, fromMillis(text(m.Values["at"]))})
+	}
+	return out, nil
+}
+
+// RetryDead gives one dead letter back to the workers. Errors wrap ErrUnknown
+// where it is gone.
+func (q *Queue) RetryDead(ctx context.Context, id string) error {
+	n, err := againScript.Run(ctx, q.rdb, []string{keyDead, keyWork}, id).Int()
+	if err != nil {
+		return fmt.Errorf("retry dead letter %s: %w", id, err)
+	}
+	if n == 0 {
+		return fmt.Errorf("dead letter %s: %w", id, ErrUnknown)
+	}
+	return nil
+}
