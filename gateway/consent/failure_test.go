@@ -36,6 +36,30 @@ func TestUNS_7_OptOutIsJournalledBeforeRedis(t *testing.T) {
 	}
 }
 
+// TestCON_5_WithdrawalWinsOverAClockAhead: the give came first, from a node
+// whose clock runs a minute ahead.
+func TestCON_5_WithdrawalWinsOverAClockAhead(t *testing.T) {
+	g := newRig(t)
+	ctx := context.Background()
+	ahead := &clock{t: g.clock.now().Add(time.Minute)}
+	b, err := New(g.rdb, g.ring, memDB(t), nil, Options{Now: ahead.now})
+	require.NoError(t, err)
+	_, err = b.Record(ctx, given(mina))
+	require.NoError(t, err)
+	out := Event{Action: Withdrawn, Controller: "acme", Purpose: "news", Address: mina, Method: "page"}
+	g.record(t, out)
+	ahead.add(time.Second)
+	for _, r := range []*Registry{g.Registry, b} {
+		require.Equal(t, StatusWithdrawn, ask(t, r, mina).Status)
+	}
+	_, err = b.Record(ctx, given(mina))
+	require.NoError(t, err)
+	require.Equal(t, StatusActive, ask(t, b, mina).Status, "a later give counts")
+	out.Time = g.clock.now().Add(-time.Hour)
+	g.record(t, out)
+	require.Equal(t, StatusActive, ask(t, b, mina).Status, "one that was meant for then stays there")
+}
+
 func TestFailingLedgerOrJournalFailsTheCall(t *testing.T) {
 	g := newRig(t)
 	ctx := context.Background()

@@ -29,9 +29,14 @@ func (r *Registry) Record(ctx context.Context, e Event) (id string, err error) {
 	if e.Time.IsZero() || e.Time.After(now) {
 		e.Time = now
 	}
+	fresh := now.Sub(e.Time) < time.Second
 	r.met.events.WithLabelValues(string(e.Action)).Inc()
 	if optOut(e.Action) {
-		return r.recordOptOut(ctx, e)
+		id, err := r.recordOptOut(ctx, e)
+		if err == nil && fresh {
+			return r.outrank(ctx, e, id)
+		}
+		return id, err
 	}
 	if e.Action == Given || e.Action == Refreshed || e.Wording != "" {
 		if e, err = ruleFor(r.opts.Rules, e.Jurisdiction, e.Time).judge(e); err != nil {
@@ -85,6 +90,35 @@ func (r *Registry) recordOptOut(ctx context.Context, e Event) (string, error) {
 		subject: subject, controller: e.Controller, id: id, build: build, stands: stands, reused: e.ID != "",
 		terms: text,
 	})
+}
+
+// outrank makes an opt-out of now win over a give that another node, whose
+// clock is ahead, dated after it: withdraw wins until a later give (CON-5).
+func (r *Registry) outrank(ctx context.Context, e Event, id string) (string, error) {
+	subject, _, err := parseID(id)
+	if err != nil {
+		return id, err
+	}
+	logs, err := bounded(ctx, r, r.opts.WriteTimeout, func(ctx context.Context) (map[logKey][]entry, error) {
+		return r.subjectLogs(ctx, subject)
+	})
+	if err != nil {
+		return id, fmt.Errorf("look after opt-out %s: %w", id, err)
+	}
+	ahead := int64(0)
+	for key, events := range logs {
+		for _, x := range events {
+			gives := x.action == Given || x.action == Confirmed || x.action == Refreshed
+			if key.purpose == e.Purpose && gives && x.at > e.Time.UnixMilli() && x.at <= e.Time.Add(clockSkew).UnixMilli() {
+				ahead = max(ahead, x.at)
+			}
+		}
+	}
+	if ahead == 0 {
+		return id, nil
+	}
+	e.ID, e.Time = "", time.UnixMilli(ahead+1).UTC()
+	return r.recordOptOut(ctx, e)
 }
 
 // recordOf is what the ledger keeps of a consent event: closed words and
