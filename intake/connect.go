@@ -164,7 +164,8 @@ func refused(err error) error {
 	if !errors.As(err, &no) {
 		return err
 	}
-	if no.Code == imap.ResponseCodeUnavailable || no.Code == imap.ResponseCodeInUse || no.Code == imap.ResponseCodeServerBug {
+	switch no.Code { // RFC 5530: not our credentials' fault, it will pass
+	case imap.ResponseCodeUnavailable, imap.ResponseCodeInUse, imap.ResponseCodeServerBug, imap.ResponseCodeLimit, imap.ResponseCodeContactAdmin, imap.ResponseCodeOverQuota:
 		return fmt.Errorf("the server answers %s %s", no.Type, no.Code)
 	}
 	return fmt.Errorf("%w: the server answers %s %s", errRefused, no.Type, no.Code)
