@@ -63,6 +63,7 @@ type PublicConfig struct {
 	Cert         string `toml:"cert"`          // PEM files for TLS of its own
 	Key          string `toml:"key"`
 	TrustProxy   bool   `toml:"trust_proxy"` // rate limits take the client from X-Forwarded-For
+	PolicyURL    string `toml:"policy_url"`  // told in refusals, for people who read bounces
 }
 
 // OperatorConfig is health, metrics and the operators' view.
@@ -74,8 +75,9 @@ type OperatorConfig struct {
 type LimitsConfig struct {
 	MaxMessage          int64    `toml:"max_message"`            // octets; default 26214400
 	MaxRecipients       int      `toml:"max_recipients"`         // per message; default 1000
-	MaxConnections      int      `toml:"max_connections"`        // default 1000
+	MaxConnections      int      `toml:"max_connections"`        // default 1500
 	MaxConnectionsPerIP int      `toml:"max_connections_per_ip"` // default 200
+	Memory              int64    `toml:"memory"`                 // octets of messages being received at once; default 67108864
 	IdleTimeout         Duration `toml:"idle_timeout"`           // default 5m (RFC 5321 4.5.3.2.7)
 	MessagesPerMinute   int      `toml:"messages_per_minute"`    // per client; 0: no limit
 	RecipientsPerMinute int      `toml:"recipients_per_minute"`  // per client; 0: no limit
@@ -115,6 +117,9 @@ type ControllerConfig struct {
 	Language   string   `toml:"language"`
 	TimeZone   string   `toml:"time_zone"`
 	Domains    []string `toml:"domains"`
+	Operators  []string `toml:"operators"`  // get reminders and alarms by mail
+	ReplyPath  string   `toml:"reply_path"` // reverse-path of answers, a polled mailbox; default contact
+	Holidays   []string `toml:"holidays"`   // further days off, as 2026-12-24
 }
 
 // StreamConfig is one flow of mail with one purpose (design D1).
@@ -161,6 +166,12 @@ type GrantConfig struct {
 	Streams     []string `toml:"streams"`
 	Default     string   `toml:"default"`
 	FromDomains []string `toml:"from_domains"`
+
+	MaxConnections      int   `toml:"max_connections"`       // at once; 0: no limit of its own
+	MaxRecipients       int   `toml:"max_recipients"`        // per message; 0: that of [limits]
+	MaxMessage          int64 `toml:"max_message"`           // octets; 0: that of [limits]
+	MessagesPerMinute   int   `toml:"messages_per_minute"`   // 0: that of [limits]
+	RecipientsPerMinute int   `toml:"recipients_per_minute"` // 0: that of [limits]
 }
 
 // ClientConfig grants relaying to networks without log-in. On a unix socket
@@ -276,7 +287,8 @@ func (c *Config) defaults() {
 	set(&c.Operator.Listen, "127.0.0.1:8026")
 	set(&c.Limits.MaxMessage, 25<<20)
 	set(&c.Limits.MaxRecipients, 1000)
-	set(&c.Limits.MaxConnections, 1000)
+	set(&c.Limits.MaxConnections, 1500)
+	set(&c.Limits.Memory, 64<<20)
 	set(&c.Limits.MaxConnectionsPerIP, 200)
 	set(&c.Limits.IdleTimeout, Duration(5*time.Minute))
 	set(&c.Spool.MaxBytes, 10<<30)
@@ -335,7 +347,10 @@ func set[T comparable](v *T, def T) {
 func (c *Config) streamSet() (*stream.Set, error) {
 	controllers := make([]stream.Controller, len(c.Controllers))
 	for i, k := range c.Controllers {
-		controllers[i] = stream.Controller(k)
+		controllers[i] = stream.Controller{
+			ID: k.ID, Name: k.Name, Postal: k.Postal, Contact: k.Contact, PrivacyURL: k.PrivacyURL,
+			Authority: k.Authority, Country: k.Country, Language: k.Language, TimeZone: k.TimeZone, Domains: k.Domains,
+		}
 	}
 	streams := make([]stream.Stream, len(c.Streams))
 	for i, s := range c.Streams {

@@ -132,6 +132,14 @@ func (k *checker) domains(key string, list []string) {
 	}
 }
 
+func (k *checker) addresses(key string, list []string) {
+	for i, a := range list {
+		if _, err := address.Parse(a); err != nil {
+			k.add(key, "number %d is not a mail address", i+1)
+		}
+	}
+}
+
 func (k *checker) top() {
 	c := k.c
 	k.need("hostname", c.Hostname, "the name this server says in EHLO, as in mx-out.example.org")
@@ -208,6 +216,15 @@ func (k *checker) controllers() {
 			k.add(at+"country", "%q is not a country code: write two letters, as in DE", c.Country)
 		}
 		k.domains(at+"domains", c.Domains)
+		k.addresses(at+"operators", c.Operators)
+		if c.ReplyPath != "" {
+			k.addresses(at+"reply_path", []string{c.ReplyPath})
+		}
+		for _, day := range c.Holidays {
+			if _, err := time.Parse(time.DateOnly, day); err != nil {
+				k.add(at+"holidays", "%q is not a day: write it as 2026-12-24", day)
+			}
+		}
 	}
 }
 
@@ -361,11 +378,7 @@ func (k *checker) mailboxes() {
 		k.file(at+"ca", m.CA)
 		k.need(at+"user", m.User, "the IMAP log-in")
 		k.secret(at+"password", m.Password)
-		for _, a := range m.Addresses {
-			if _, err := address.Parse(a); err != nil {
-				k.add(at+"addresses", "one is not a mail address")
-			}
-		}
+		k.addresses(at+"addresses", m.Addresses)
 		if len(m.Addresses) == 0 {
 			k.add(at+"addresses", "is missing: list the mailbox's own addresses, they must never get an automatic answer (RFC 3834)")
 		}

@@ -158,6 +158,7 @@ func (n *node) openRedis(ctx context.Context) (redis.UniversalClient, error) {
 
 func (n *node) openConsent(context.Context) (err error) {
 	n.consent, err = consent.New(n.rdb, n.ring, n.db, n.trail, consent.Options{
+		Metrics: n.metrics,
 		Timeout: time.Duration(n.cfg.Redis.Timeout),
 		Log:     n.log.With("room", "consent"),
 	})
@@ -224,18 +225,24 @@ func (n *node) openCases(context.Context) (err error) {
 	}
 	n.queue, err = queue.New(n.rdb, queue.Deps{
 		Optout:  n.consent,
-		Sender:  submitter{n.engine},
+		Sender:  n.engine,
 		Trail:   n.trail,
 		Streams: n.engine.Streams,
 		Tokens: func(text string) (address.SubjectID, uint16, error) {
 			t, err := n.codec.Open(text)
 			return t.Subject, t.Stream, err
 		},
+		UndoLink: n.undoLink,
 	}, queue.Options{
 		VaultKey: vault[0].Bytes(), OldVaultKeys: old, Keyring: n.ring,
 		AckStream: n.cfg.ackStreams(),
 		Workers:   n.cfg.Cases.Workers,
 		Volatile:  n.cfg.Redis.AllowVolatile,
+		VaultDir:  filepath.Join(n.cfg.Data, "vault"),
+		Operators: n.cfg.perController(func(c ControllerConfig) []string { return c.Operators }),
+		Holidays:  n.cfg.perController(func(c ControllerConfig) []string { return c.Holidays }),
+		ReplyPath: n.cfg.replyPaths(),
+		Metrics:   n.metrics,
 		Log:       n.log.With("room", "queue"),
 	})
 	return err
@@ -257,6 +264,39 @@ func (c *Config) ackStreams() map[string]string {
 	return out
 }
 
+// undoLink makes the link by which a person takes an opt-out back. The page
+// behind it speaks for the controller's first list.
+func (n *node) undoLink(controller string, subject address.SubjectID, suppressionID string, ends time.Time) string {
+	for _, s := range n.engine.Streams().Streams() {
+		if s.Controller == controller && s.Kind == stream.Marketing {
+			t := unsubscribe.Token{Subject: subject, Stream: s.Number}
+			return n.cfg.Public.URL + "/undo/" + n.codec.SealUndo(suppressionID, t, ends)
+		}
+	}
+	return ""
+}
+
+// perController collects a list of each controller that has one.
+func (c *Config) perController(of func(ControllerConfig) []string) map[string][]string {
+	out := map[string][]string{}
+	for _, k := range c.Controllers {
+		if list := of(k); len(list) > 0 {
+			out[k.ID] = list
+		}
+	}
+	return out
+}
+
+func (c *Config) replyPaths() map[string]string {
+	out := map[string]string{}
+	for _, k := range c.Controllers {
+		if k.ReplyPath != "" {
+			out[k.ID] = k.ReplyPath
+		}
+	}
+	return out
+}
+
 // signer loads the DKIM keys; nil where none is configured.
 func (c *Config) signer() (*dkim.Signer, error) {
 	var list []dkim.Key
@@ -271,14 +311,4 @@ func (c *Config) signer() (*dkim.Signer, error) {
 		return nil, nil
 	}
 	return dkim.New(list, dkim.Options{})
-}
-
-// submitter sends the mails of cases through the relay's own spool.
-type submitter struct{ engine *gateway.Engine }
-
-func (s submitter) Submit(ctx context.Context, o queue.Outgoing) (string, error) {
-	return s.engine.Submit(ctx, gateway.Outgoing{
-		Stream: o.Stream, ReversePath: o.ReversePath, To: o.To, NotifyNever: o.NotifyNever,
-		Header: o.Header, Body: o.Body, Ref: o.Ref,
-	})
 }

@@ -70,7 +70,11 @@ func (n *node) run(ctx context.Context) error {
 	if err := n.checkStores(ctx); err != nil {
 		return err
 	}
-	server, err := gateway.NewServer(n.engine, n.cfg.serverOptions(n))
+	options, err := n.cfg.serverOptions(n)
+	if err != nil {
+		return err
+	}
+	server, err := gateway.NewServer(n.engine, options)
 	if err != nil {
 		return err
 	}
@@ -125,7 +129,7 @@ func (n *node) run(ctx context.Context) error {
 	sources.Go(func() error { return serveHTTP(sourceCtx, public, publicListener) })
 	sources.Go(func() error { return serveHTTP(sourceCtx, operator, operatorListener) })
 	sources.Go(func() error { return serveControl(sourceCtx, n.cfg.Data, controlHandler(n.operations())) })
-	sources.Go(func() error { return n.reloadOnHangup(sourceCtx) })
+	sources.Go(func() error { return n.reloadOnHangup(sourceCtx, server) })
 	n.log.Info("ready", "hostname", n.cfg.Hostname, "public", n.cfg.Public.Listen, "operator", n.cfg.Operator.Listen)
 
 	err = sources.Wait()
@@ -181,9 +185,9 @@ func (n *node) watchRedis(ctx context.Context) error {
 	}
 }
 
-// reloadOnHangup takes streams from the file anew at SIGHUP; a file with a
-// fault changes nothing.
-func (n *node) reloadOnHangup(ctx context.Context) error {
+// reloadOnHangup takes streams, clients, accounts and certificates from the
+// file anew at SIGHUP; a file with a fault changes nothing.
+func (n *node) reloadOnHangup(ctx context.Context, server *gateway.Server) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -193,21 +197,28 @@ func (n *node) reloadOnHangup(ctx context.Context) error {
 			return nil
 		case <-hup:
 		}
-		if err := n.reload(); err != nil {
+		if err := n.reload(server); err != nil {
 			n.log.Error("reload refused, the former configuration stays", "err", err)
 			continue
 		}
-		n.log.Info("streams reloaded")
+		n.log.Info("configuration reloaded")
 	}
 }
 
-func (n *node) reload() error {
+func (n *node) reload(server *gateway.Server) error {
 	cfg, err := loadConfig(n.cfg.path, os.Environ())
 	if err != nil {
 		return err
 	}
 	set, err := cfg.streamSet()
 	if err != nil {
+		return err
+	}
+	options, err := cfg.serverOptions(n)
+	if err != nil {
+		return err
+	}
+	if err := server.Reload(options); err != nil {
 		return err
 	}
 	return n.engine.SetStreams(set)
@@ -232,7 +243,11 @@ func (n *node) newPoller() (*intake.Poller, error) {
 // publicServer is the listener that data subjects reach.
 func (n *node) publicServer() (*http.Server, error) {
 	handler, err := unsubscribe.NewHandler(n.consent, n.engine.Streams, n.codec, unsubscribe.Options{
-		Log: n.log.With("room", "unsubscribe"),
+		PublicURL:  n.cfg.Public.URL,
+		Mailer:     mailer{n},
+		TrustProxy: n.cfg.Public.TrustProxy,
+		Metrics:    n.metrics,
+		Log:        n.log.With("room", "unsubscribe"),
 	})
 	if err != nil {
 		return nil, err
@@ -249,20 +264,27 @@ func (n *node) publicServer() (*http.Server, error) {
 }
 
 func (g GrantConfig) grant(client string) gateway.Grant {
-	return gateway.Grant{Client: client, Streams: g.Streams, Default: g.Default, FromDomains: g.FromDomains}
+	return gateway.Grant{
+		Client: client, Streams: g.Streams, Default: g.Default, FromDomains: g.FromDomains,
+		MaxConns: g.MaxConnections, MaxRecipients: g.MaxRecipients, MaxSize: g.MaxMessage,
+		MessagesPerMinute: g.MessagesPerMinute, RecipientsPerMinute: g.RecipientsPerMinute,
+	}
 }
 
 // serverOptions cuts the listeners out of the configuration.
-func (c *Config) serverOptions(n *node) gateway.ServerOptions {
+func (c *Config) serverOptions(n *node) (gateway.ServerOptions, error) {
 	o := gateway.ServerOptions{
 		Hostname:            c.Hostname,
 		MaxMessageBytes:     c.Limits.MaxMessage,
 		MaxRecipients:       c.Limits.MaxRecipients,
 		MaxConns:            c.Limits.MaxConnections,
 		MaxConnsPerIP:       c.Limits.MaxConnectionsPerIP,
+		Memory:              c.Limits.Memory,
 		Idle:                time.Duration(c.Limits.IdleTimeout),
 		MessagesPerMinute:   c.Limits.MessagesPerMinute,
 		RecipientsPerMinute: c.Limits.RecipientsPerMinute,
+		PolicyURL:           c.Public.PolicyURL,
+		RequireTLS:          true, // delivery passes it on or bounces (TLS-6)
 		Log:                 n.log.With("room", "gateway"),
 		Metrics:             n.metrics,
 	}
@@ -270,12 +292,16 @@ func (c *Config) serverOptions(n *node) gateway.ServerOptions {
 		o.Accounts = append(o.Accounts, gateway.Account{Name: a.Name, Hash: a.Hash, Grant: a.grant(a.Name)})
 	}
 	for _, l := range c.Listeners {
-		o.Listeners = append(o.Listeners, l.listener(len(c.Accounts) > 0))
+		listener, err := l.listener(len(c.Accounts) > 0)
+		if err != nil {
+			return o, fmt.Errorf("listener %q: %w", l.Name, err)
+		}
+		o.Listeners = append(o.Listeners, listener)
 	}
-	return o
+	return o, nil
 }
 
-func (l ListenerConfig) listener(accounts bool) gateway.Listener {
+func (l ListenerConfig) listener(accounts bool) (gateway.Listener, error) {
 	out := gateway.Listener{
 		Name: l.Name, Network: "tcp", Address: l.Address, Protocol: l.Protocol,
 		Implicit: l.TLS == "implicit", RequireAuth: l.RequireAuth,
@@ -283,7 +309,11 @@ func (l ListenerConfig) listener(accounts bool) gateway.Listener {
 		Proxy: prefixes(l.Proxy), XClient: prefixes(l.XClient), XForward: prefixes(l.XForward),
 	}
 	if l.TLS != "none" {
-		out.TLS = certificateReloader(l.Cert, l.Key)
+		pair, err := tls.LoadX509KeyPair(l.Cert, l.Key)
+		if err != nil {
+			return out, fmt.Errorf("certificate: %w", err)
+		}
+		out.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
 	}
 	if strings.HasPrefix(l.Address, "/") {
 		out.Network = "unix"
@@ -294,19 +324,7 @@ func (l ListenerConfig) listener(accounts bool) gateway.Listener {
 		}
 		out.Clients = append(out.Clients, gateway.ClientNet{Prefixes: prefixes(c.Networks), Grant: c.grant(c.Name)})
 	}
-	return out
-}
-
-// certificateReloader reads the certificate anew for each handshake, so that
-// a renewed one is used without a restart.
-func certificateReloader(cert, key string) *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(cert, key)
-			return &pair, err
-		},
-	}
+	return out, nil
 }
 
 func prefixes(list []string) (out []netip.Prefix) {
