@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"postern/classifier"
+	"postern/queue"
 	"postern/testmail/env"
 )
 
@@ -149,6 +151,56 @@ func BenchmarkDovecotToStored(b *testing.B) {
 		b.ReportMetric(float64(n)/took.Seconds(), "mails/s")
 		b.ReportMetric(float64(n)/fetched.Seconds(), "floor-mails/s")
 		b.ReportMetric(float64(bytes)/float64(n), "B/mail")
+	}
+}
+
+// counted passes on to the real queue and counts what it stored.
+type counted struct {
+	*queue.Queue
+	n atomic.Int64
+}
+
+func (c *counted) count(err error) error {
+	if err == nil {
+		c.n.Add(1)
+	}
+	return err
+}
+
+func (c *counted) Open(ctx context.Context, in queue.Incoming) (queue.Ref, error) {
+	ref, err := c.Queue.Open(ctx, in)
+	return ref, c.count(err)
+}
+
+func (c *counted) SetAside(ctx context.Context, in queue.Incoming, why string) error {
+	return c.count(c.Queue.SetAside(ctx, in, why))
+}
+
+func (c *counted) OptOut(ctx context.Context, token string, in queue.Incoming) error {
+	return c.count(c.Queue.OptOut(ctx, token, in))
+}
+
+// BenchmarkDovecotToCases stores in the real queue on a Redis that syncs every
+// write to disk.
+func BenchmarkDovecotToCases(b *testing.B) {
+	cls, err := classifier.New()
+	require.NoError(b, err)
+	n := 5000
+	for b.Loop() {
+		d, rs := env.Dovecot(b), env.Redis(b)
+		fill(b, d, n)
+		rdb := redis.NewClient(&redis.Options{Addr: rs.Addr})
+		c := &counted{Queue: realQueue(b, rdb)}
+		box := realBox(d)
+		box.Keyword = ""
+		p, err := New([]Mailbox{box}, Deps{Cases: c, Aside: c, Optouts: c, Classifier: cls, State: NewRedisState(rdb)}, Options{})
+		require.NoError(b, err)
+		began := time.Now()
+		stop := runPoller(b, p)
+		env.Eventually(b, 2*time.Minute, "all stored", func() bool { return c.n.Load() >= int64(n) })
+		b.ReportMetric(float64(n)/time.Since(began).Seconds(), "mails/s")
+		stop()
+		_ = rdb.Close()
 	}
 }
 

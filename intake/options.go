@@ -55,7 +55,7 @@ type Options struct {
 	Lease time.Duration
 	// Batch is how many mails are fetched at once; default 250.
 	Batch int
-	// Workers is how many mails of a mailbox are stored at once; default 16.
+	// Workers is how many mails of a mailbox are stored at once; default 64.
 	Workers int
 	// BackoffMax bounds the wait after a failure, which begins at 1 s; after
 	// a refused log-in it begins at 30 s (IM-11). Default 5 min.
@@ -84,7 +84,7 @@ func (o Options) withDefaults() Options {
 		o.Batch = 250
 	}
 	if o.Workers <= 0 {
-		o.Workers = 16
+		o.Workers = 64
 	}
 	if o.BackoffMax <= 0 {
 		o.BackoffMax = 5 * time.Minute
