@@ -1,18 +1,13 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
 	"time"
 
-	"github.com/oklog/ulid/v2"
-
 	"postern/gateway/address"
 	"postern/gateway/consent"
-	"postern/gateway/ledger"
-	"postern/gateway/spool"
 	"postern/gateway/stream"
 )
 
@@ -257,129 +252,4 @@ func (e *Engine) mayNotify(r *rules, env *Envelope, st stream.Stream) bool {
 		domains = append(slices.Clone(domains), c.Domains...)
 	}
 	return closeness(domains, env.ReversePath.Domain()) > 0
-}
-
-// store makes accepted recipients and all records durable, DSNs first: a
-// crash between may double a notice, never lose one.
-func (e *Engine) store(ctx context.Context, env *Envelope, m *message, p *plan, d *decision, denied []int) (Outcome, *Denial) {
-	out := Outcome{Recipients: make([]error, len(env.Recipients))}
-	for _, i := range denied {
-		out.Recipients[i] = d.verdicts[i].Deny
-	}
-	now := e.opts.Now().UTC()
-	id := e.newID(now)
-	if len(denied) > 0 {
-		e.appendDenials(ctx, d, id, denied)
-		if !env.LMTP {
-			if err := e.notify(ctx, env, m, d, denied); err != nil {
-				return Outcome{}, e.spoolDenial(err)
-			}
-		}
-	}
-	if len(denied) == len(env.Recipients) {
-		return out, nil
-	}
-	msg, recs := e.spoolMessage(env, m, p, d, id, now)
-	if err := e.deps.Spool.Accept(ctx, msg, recs...); err != nil {
-		return Outcome{}, e.spoolDenial(err)
-	}
-	out.ID = id
-	return out, nil
-}
-
-func (e *Engine) newID(now time.Time) string {
-	id, err := ulid.New(ulid.Timestamp(now), ulid.DefaultEntropy())
-	if err != nil { // the millisecond's ids are used up: start from fresh entropy
-		id = ulid.Make()
-	}
-	return id.String()
-}
-
-// spoolDenial maps the spool's errors.
-func (e *Engine) spoolDenial(err error) *Denial {
-	switch {
-	case errors.Is(err, spool.ErrFull):
-		return &Denial{Reason: SpoolFull, Defer: true, Err: err}
-	case errors.Is(err, spool.ErrClosed):
-		return &Denial{Reason: Stopping, Defer: true, Err: err}
-	default:
-		return &Denial{Reason: Internal, Defer: true, Err: err}
-	}
-}
-
-// spoolMessage is what is kept of a message until it has left, with the
-// records of the verdicts that let it in.
-func (e *Engine) spoolMessage(env *Envelope, m *message, p *plan, d *decision, id string, now time.Time) (*spool.Message, []ledger.Record) {
-	msg := &spool.Message{ID: id, Received: now, Stream: d.st.Number, Client: env.Grant.Client, ReversePath: env.ReversePath,
-		Ret: env.Ret, EnvID: env.EnvID, EightBit: env.EightBit && hasEightBit(m.body), RequireTLS: env.RequireTLS,
-		Body: bytes.Clone(m.body), Recipients: make([]spool.Recipient, 0, len(env.Recipients))}
-	msg.Header, msg.MessageID = e.commonHeader(m, p, e.received(env, id, now), now), p.idHash
-	if d.st.Expire > 0 {
-		msg.Expires = now.Add(d.st.Expire)
-	}
-	recs := make([]ledger.Record, 0, len(env.Recipients))
-	utf8 := env.ReversePath.NeedsUTF8() || hasEightBit(msg.Header)
-	for i, rc := range env.Recipients {
-		if d.verdicts[i].Deny != nil {
-			continue
-		}
-		utf8 = utf8 || rc.Address.NeedsUTF8()
-		msg.Recipients = append(msg.Recipients, spool.Recipient{Address: rc.Address, Subject: d.answers[i].Subject,
-			Notify: rc.Notify, ORcpt: rc.ORcpt, State: spool.Queued, Next: now})
-		recs = append(recs, d.record(i, id, now))
-	}
-	msg.UTF8 = env.UTF8 && utf8
-	return msg, recs
-}
-
-// record is the proof of one verdict (design D15).
-func (d *decision) record(i int, ref string, now time.Time) ledger.Record {
-	v, a := d.verdicts[i], d.answers[i]
-	rec := ledger.Record{Time: now, Kind: ledger.KindVerdict, Controller: d.st.Controller, Subject: a.Subject, Actor: "relay",
-		Action: "allow", Stream: d.st.Number, Ref: ref, Message: d.msgHash, Data: map[string]string{"mode": string(d.mode)}}
-	if a.Basis != "" {
-		rec.Data["basis"] = string(a.Basis)
-	}
-	if a.Evidence != "" {
-		rec.Data["evidence"] = a.Evidence
-	}
-	switch {
-	case v.Deny != nil:
-		rec.Action, rec.Reason = "deny", v.Deny.label()
-		if v.Deny.Defer {
-			rec.Action = "defer"
-		}
-	case v.Would != nil:
-		rec.Data["would"] = v.Would.label()
-	}
-	return rec
-}
-
-// label is reason and detail in one word. The purpose of a consent is left
-// out: the stream says it.
-func (d *Denial) label() string {
-	switch d.Reason {
-	case NoConsent, Unconfirmed, UnprovenImport, ConsentExpired, ConsentWithdrawn:
-		return string(d.Reason)
-	}
-	if d.Detail == "" {
-		return string(d.Reason)
-	}
-	return string(d.Reason) + ":" + d.Detail
-}
-
-// appendDenials keeps the records of refusals. A refusal stands even where it
-// can't be recorded: the log then says so.
-func (e *Engine) appendDenials(ctx context.Context, d *decision, ref string, denied []int) {
-	if e.deps.Trail == nil || len(denied) == 0 {
-		return
-	}
-	now := e.opts.Now().UTC()
-	recs := make([]ledger.Record, 0, len(denied))
-	for _, i := range denied {
-		recs = append(recs, d.record(i, ref, now))
-	}
-	if err := e.deps.Trail.Append(ctx, recs...); err != nil {
-		e.opts.Log.Error("refusals not recorded", "stream", d.st.Name, "count", len(recs), "err", err)
-	}
 }

@@ -1,0 +1,209 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"postern/gateway/address"
+	"postern/gateway/delivery"
+	"postern/gateway/dkim"
+	"postern/gateway/stream"
+)
+
+// copies builds what leaves, several at a time where each needs a signature.
+func (j *job) copies(ctx context.Context) ([]delivery.Copy, []delivery.Refusal) {
+	groups := j.groups()
+	out := make([]delivery.Copy, len(groups))
+	errs := make([]error, len(groups))
+	workers := 1
+	if j.st.Sign == signDKIM {
+		workers = min(signSlots(), len(groups))
+	}
+	var next sync.Mutex
+	at := 0
+	take := func() int {
+		next.Lock()
+		defer next.Unlock()
+		at++
+		return at - 1
+	}
+	work := func() {
+		for i := take(); i < len(groups); i = take() {
+			out[i], errs[i] = j.copy(ctx, groups[i])
+		}
+	}
+	var wg sync.WaitGroup
+	for range workers - 1 {
+		wg.Go(work)
+	}
+	work()
+	wg.Wait()
+	return j.sortOut(groups, out, errs)
+}
+
+// sortOut keeps the copies that could be made; the recipients of the others
+// are deferred.
+func (j *job) sortOut(groups [][]addressee, built []delivery.Copy, errs []error) (copies []delivery.Copy, refusals []delivery.Refusal) {
+	for i, g := range groups {
+		if errs[i] == nil {
+			copies = append(copies, built[i])
+			continue
+		}
+		j.e.opts.Log.Error("copy not signed", "message", j.m.ID, "stream", j.st.Name, "err", errs[i])
+		for _, a := range g {
+			refusals = append(refusals, refuse(a.index, &Denial{Reason: SignerFailed, Defer: true}))
+		}
+	}
+	return copies, refusals
+}
+
+// groups are the recipients that share a copy: one by one in marketing and
+// with a reverse-path of their own, else by what is annotated.
+func (j *job) groups() (out [][]addressee) {
+	if j.st.Kind == stream.Marketing || (j.st.Bounce == bounceVERP && !j.m.ReversePath.IsZero()) {
+		for _, a := range j.allowed {
+			out = append(out, []addressee{a})
+		}
+		return out
+	}
+	index := map[string]int{}
+	for _, a := range j.allowed {
+		key := string(j.annotation(a))
+		i, ok := index[key]
+		if !ok {
+			i = len(out)
+			index[key] = i
+			out = append(out, nil)
+		}
+		out[i] = append(out[i], a)
+	}
+	return out
+}
+
+// annotation is the field by which annotate shows what enforcing would do.
+func (j *job) annotation(a addressee) []byte {
+	if j.mode != stream.Annotate || a.verdict.Would == nil {
+		return nil
+	}
+	return []byte("X-Postern-Verdict: would-deny; reason=" + a.verdict.Would.label() + "\r\n")
+}
+
+// copy builds one copy for the recipients of g.
+func (j *job) copy(ctx context.Context, g []addressee) (delivery.Copy, error) {
+	c := delivery.Copy{ReversePath: j.m.ReversePath, Header: j.m.Header, Body: j.m.Body, UTF8: j.m.UTF8, EightBit: j.m.EightBit}
+	for _, a := range g {
+		c.Recipients = append(c.Recipients, a.index)
+	}
+	extra := j.annotation(g[0])
+	if j.st.Kind == stream.Marketing {
+		token := j.e.deps.Tokens.Seal(g[0].answer.Subject, j.st.Number, j.now)
+		c.Header = j.marketingHeader(token, extra)
+		if j.subst != nil {
+			c.Body = j.subst.apply(j.m.Body, j.e.linksOf(token))
+		}
+	} else if len(extra) > 0 {
+		c.Header = j.msg.hdr.Edit().Insert(j.at, extra).Bytes()
+	}
+	if err := j.bounceTo(&c, g[0]); err != nil {
+		return c, err
+	}
+	if !j.signs() {
+		return c, nil
+	}
+	return j.signed(ctx, c)
+}
+
+// signs tells whether the copy gets our signature: always in a stream that
+// wants it, but for a foreign From that a mode let pass.
+func (j *job) signs() bool {
+	if j.st.Sign != signDKIM {
+		return false
+	}
+	d := j.msg.fromDomain()
+	return j.e.canSign(d) || closeness(j.own, d) > 0
+}
+
+// bounceTo puts a reverse-path of ours in place of the client's where the
+// stream says so (design D19).
+func (j *job) bounceTo(c *delivery.Copy, a addressee) error {
+	if j.st.Bounce != bounceVERP || c.ReversePath.IsZero() || a.answer.Subject.IsZero() {
+		return nil
+	}
+	path, err := address.Parse("b+" + j.e.deps.Tokens.Seal(a.answer.Subject, j.st.Number, j.now) + "@" + j.e.opts.BounceDomain)
+	if err != nil {
+		return fmt.Errorf("make bounce address: %w", err)
+	}
+	c.ReversePath = path
+	return nil
+}
+
+// signed puts the signatures before the copy's header.
+func (j *job) signed(ctx context.Context, c delivery.Copy) (delivery.Copy, error) {
+	select {
+	case j.e.sign <- struct{}{}:
+		defer func() { <-j.e.sign }()
+	case <-ctx.Done():
+		return c, ctx.Err()
+	}
+	sum := dkim.BodyHash{}
+	if j.subst != nil {
+		sum = dkim.HashBody(c.Body)
+	} else {
+		sum = j.body()
+	}
+	sig, err := j.e.deps.Signer.Sign(c.Header, sum, j.msg.fromDomain())
+	if err == nil && j.st.Kind == stream.Marketing {
+		err = dkim.CoversUnsubscribe(sig) // a one-click nobody vouches for must not leave (UNS-2)
+	}
+	if err != nil {
+		j.e.met.signed.WithLabelValues("error").Inc()
+		return c, err
+	}
+	j.e.met.signed.WithLabelValues("ok").Inc()
+	c.Header = append(sig, c.Header...)
+	return c, nil
+}
+
+// marketingHeader is the common header with this recipient's own fields.
+func (j *job) marketingHeader(token string, extra []byte) []byte {
+	e, m := j.e, j.msg
+	edit := m.hdr.Edit()
+	if j.asIs {
+		return edit.Insert(j.at, extra).Bytes()
+	}
+	for _, s := range j.broken {
+		edit.Remove(s)
+	}
+	own := make([]byte, 0, 640)
+	if !keepsUnsubscribe(j.st, m) {
+		edit.RemoveAll("List-Unsubscribe").RemoveAll("List-Unsubscribe-Post")
+		own = append(own, "List-Unsubscribe: <"+e.unsubscribeURL(token)+">,\r\n\t<mailto:u+"+token+"@"+e.opts.MailtoDomain+">\r\n"+oneClick...)
+	} else if !oneClickOnly(m) {
+		edit.RemoveAll("List-Unsubscribe-Post")
+		own = append(own, oneClick...)
+	}
+	if !keepsListID(j.st, m) {
+		edit.RemoveAll("List-Id")
+		own = append(own, "List-Id: "+listTitle(j.st.Title)+"<"+j.st.ListID+">\r\n"...)
+	}
+	if j.st.FeedbackID != "" {
+		edit.RemoveAll("Feedback-ID")
+		own = append(own, "Feedback-ID: "+j.st.FeedbackID+"\r\n"...)
+	}
+	return edit.Insert(j.at, append(own, extra...)).Bytes()
+}
+
+const oneClick = "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+
+func oneClickOnly(m *message) bool {
+	return m.count[fieldListUnsubscribePost] == 1 && m.value(fieldListUnsubscribePost) == "List-Unsubscribe=One-Click"
+}
+
+func (e *Engine) unsubscribeURL(token string) string { return e.opts.PublicURL + "/u/" + token }
+func (e *Engine) preferencesURL(token string) string { return e.opts.PublicURL + "/p/" + token }
+
+// linksOf are the texts that stand for the placeholders.
+func (e *Engine) linksOf(token string) links {
+	return links{e.unsubscribeURL(token), e.preferencesURL(token)}
+}
