@@ -1,68 +1,169 @@
 package classifier
 
-import "sort"
+import (
+	"sort"
+	"strings"
+	"sync"
+
+	"postern/classifier/feature"
+)
 
 // Classifier holds the model and rules; it is safe for concurrent use.
 type Classifier struct {
-	seg   segmenter
-	rules *ruleBook
+	model   *Model
+	seg     *feature.Segmenter
+	extract *feature.Extractor
+	pool    sync.Pool
 }
 
-// New loads the embedded rules. It fails only if they were built wrongly.
+// scratch is memory kept between mails.
+type scratch struct {
+	features []feature.Feature
+	buffer   feature.Buffer
+}
+
+// listFloor is the least score that Result.Labels shows.
+const listFloor = 0.05
+
+// New loads the embedded model. It fails only if the model file was damaged
+// before the binary was built.
 func New() (*Classifier, error) {
-	book, err := loadRules()
+	m, err := DecodeModel(embedded)
 	if err != nil {
 		return nil, err
 	}
-	return &Classifier{seg: segmenter{fold: newFolder()}, rules: book}, nil
+	return NewWith(m)
+}
+
+// NewWith uses m instead of the embedded model; for training and evaluation.
+func NewWith(m *Model) (*Classifier, error) {
+	f := feature.NewFolder()
+	x, err := feature.NewExtractor(f)
+	if err != nil {
+		return nil, err
+	}
+	c := &Classifier{model: m, seg: feature.NewSegmenter(f), extract: x}
+	c.pool.New = func() any { return &scratch{} }
+	return c, nil
+}
+
+// Evidence returns what the sentences of a mail say, before they are weighed
+// together; for training the second stage.
+func (c *Classifier) Evidence(in Input) Evidence {
+	s := c.pool.Get().(*scratch)
+	defer c.pool.Put(s)
+	return c.gather(c.seg.Units(ownSubject(in), in.Text), s)
 }
 
 // Classify reads one mail. It is deterministic, does not keep in, and never
 // fails: what it can't read it abstains from, so that a person does.
 func (c *Classifier) Classify(in Input) Result {
-	units := c.seg.units(in.Subject, in.Text)
-	res := Result{Regime: regimeOf(units), Asker: "subject", Kind: KindOther}
-	res.Language, _ = c.Language(in.Subject + "\n" + in.Text)
-	if res.Language == "und" && in.Hint != "" {
-		res.Language = in.Hint
+	s := c.pool.Get().(*scratch)
+	defer c.pool.Put(s)
+	units := c.seg.Units(ownSubject(in), in.Text)
+	e := c.gather(units, s)
+	inputs := e.Inputs()
+	p := c.model.stack(&inputs)
+	res := Result{Regime: regimeOf(units)}
+	var sure float64
+	res.Language, sure = c.Language(in.Text + "\n" + in.Subject)
+	if sure < 0.5 && in.Hint != "" {
+		res.Language = baseTag(in.Hint)
 	}
-	scores := map[Label]float64{}
-	for _, u := range units {
-		for l, words := range c.rules.match(u) {
-			w := 0.8
-			if u.subject {
-				w = 0.6
-			}
-			scores[l] = 1 - (1-scores[l])*(1-w)
-			res.Reasons = append(res.Reasons, Reason{Label: l, Words: clip(u.text, 80), Weight: w, Rule: words})
+	c.decide(&res, &p)
+	c.judge(&res, &p, &e)
+	res.Reasons = c.reasons(&res, units, &e, s)
+	return res
+}
+
+// decide lists labels by score and picks those above their threshold.
+func (c *Classifier) decide(res *Result, p *[NumOutputs]float64) {
+	for k := range numLabels {
+		if p[k] >= listFloor {
+			res.Labels = append(res.Labels, LabelScore{Label(Outputs[k]), p[k]})
 		}
-	}
-	sort.SliceStable(res.Reasons, func(i, j int) bool { return res.Reasons[i].Label < res.Reasons[j].Label })
-	for l, s := range scores {
-		if l == followUp {
-			res.Kind = KindFollowUp
-			continue
-		}
-		res.Labels = append(res.Labels, LabelScore{Label: l, Score: s})
 	}
 	sort.Slice(res.Labels, func(i, j int) bool {
 		a, b := res.Labels[i], res.Labels[j]
 		return a.Score > b.Score || a.Score == b.Score && a.Label < b.Label
 	})
 	for _, l := range res.Labels {
-		if l.Score >= 0.6 {
+		if l.Score >= float64(c.model.Threshold[outputIndex[string(l.Label)]]) {
 			res.Decided = append(res.Decided, l.Label)
 		}
 	}
-	if len(res.Decided) > 0 && res.Kind == KindOther {
-		res.Kind = KindRequest
+}
+
+var outputIndex = func() map[string]int {
+	m := map[string]int{}
+	for i, o := range Outputs {
+		m[o] = i
 	}
-	res.Abstain = len(res.Decided) == 0 && res.Kind == KindOther
+	return m
+}()
+
+// judge tells kind, asker and whether an operator must read the mail.
+func (c *Classifier) judge(res *Result, p *[NumOutputs]float64, e *Evidence) {
+	above := func(out string) bool {
+		k := outputIndex[out]
+		return p[k] >= float64(c.model.Threshold[k])
+	}
+	unsure := len(res.Decided) == 0 && e.units == 0 && !e.subject
+	for k := range numLabels {
+		if d := c.model.Doubt[k]; p[k] < float64(c.model.Threshold[k]) && p[k] >= float64(d) {
+			// Beside a decided label only a possible erasure is worth a person's time.
+			unsure = unsure || len(res.Decided) == 0 || Label(Outputs[k]) == Erasure
+		}
+	}
+	switch {
+	case above(outFollowUp):
+		res.Kind = KindFollowUp
+		unsure = unsure && len(res.Decided) > 0
+	case len(res.Decided) > 0:
+		res.Kind = KindRequest
+	case above(outSpam) && !unsure:
+		res.Kind = KindSpam
+	default:
+		res.Kind = KindOther
+	}
+	res.Abstain = unsure
 	switch {
 	case res.Has(AuthorityLetter):
 		res.Asker = "authority"
 	case res.Has(DPARequest) || res.Has(AssistanceRequest):
 		res.Asker = "company"
+	case above(outAgent):
+		res.Asker = "agent"
+	default:
+		res.Asker = "subject"
 	}
-	return res
+}
+
+// ownSubject returns the subject unless it is another mail's: an answer's
+// subject was written by the one who is answered.
+func ownSubject(in Input) string {
+	if strings.TrimSpace(in.Text) == "" {
+		return in.Subject
+	}
+	head, _, found := strings.Cut(strings.TrimSpace(in.Subject), ":")
+	if found && answerMarks[strings.ToLower(strings.TrimSpace(head))] {
+		return ""
+	}
+	return in.Subject
+}
+
+// answerMarks are the words that mail programs put before the subject.
+var answerMarks = wordSet("re aw sv vs antw odp rv res ri tr wg fw fwd doorst rép вн пер отв απ: απ σχετ ynt ilt vá továbbítás atb vb pd 回复 答复 转发 返信 回覆")
+
+func wordSet(s string) map[string]bool {
+	m := map[string]bool{}
+	for _, w := range strings.Fields(s) {
+		m[w] = true
+	}
+	return m
+}
+
+func baseTag(hint string) string {
+	base, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(strings.Split(hint, ",")[0])), "-")
+	return base
 }

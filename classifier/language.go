@@ -1,56 +1,77 @@
 package classifier
 
-var stopwords = map[string]map[string]bool{
-	"en": wordSet("the and to of my you your is have with for this that please i me not are"),
-	"de": wordSet("der die das und ich sie mir mich meine meinen mit fur nicht ist bitte von auf zu haben wir ihr"),
-	"fr": wordSet("le la les et je vous mes mon de des une pour que est pas merci"),
-	"es": wordSet("el los las y que mis mi por para una con no es de ustedes gracias"),
-	"it": wordSet("il gli di che per i miei mio non una con sono e grazie"),
-	"nl": wordSet("de het een en ik mijn u van niet dat voor met is graag"),
-	"pl": wordSet("i w nie sie na z do moich moje ze prosze oraz"),
+import (
+	"math"
+	"unicode"
+)
+
+// Und is the tag of a text whose language can't be told.
+const Und = "und"
+
+// langText is how much of a text the language is read from, in letters.
+const langText = 500
+
+// LanguageFeatures appends the hashes of the words and three-letter runs of
+// text, with their accents: what tells Czech from Slovak.
+func LanguageFeatures(dst []uint32, text string) []uint32 {
+	const offset, prime = 2166136261, 16777619
+	word, letters := uint32(offset), 0
+	a, b := rune(' '), rune(' ')
+	emit := func(c rune) {
+		dst = append(dst, ((uint32(a)*31+uint32(b))*31+uint32(c)+7)*2654435769)
+		a, b = b, c
+	}
+	for _, r := range text {
+		if letters >= langText {
+			break
+		}
+		if !unicode.IsLetter(r) && !unicode.IsMark(r) {
+			if b != ' ' {
+				emit(' ')
+				dst = append(dst, word*2654435769)
+				word = offset
+			}
+			continue
+		}
+		letters++
+		r = unicode.ToLower(r)
+		word = (word ^ uint32(r)) * prime
+		emit(r)
+	}
+	if b != ' ' {
+		emit(' ')
+		dst = append(dst, word*2654435769)
+	}
+	return dst
 }
 
 // Language tells the language of a text as a BCP 47 tag and how sure it is,
 // 0 to 1; "und" if the text says too little.
 func (c *Classifier) Language(text string) (lang string, sure float64) {
-	votes, all := map[string]int{}, 0
-	for _, u := range c.seg.units("", text) {
-		for _, t := range u.tokens {
-			for l, set := range stopwords {
-				if set[t.word] {
-					votes[l]++
-					all++
-				}
-			}
+	hashes := LanguageFeatures(make([]uint32, 0, 2*langText), text)
+	n := len(c.model.Languages)
+	if len(hashes) < 4 || n == 0 {
+		return Und, 0
+	}
+	var acc [maxLangs]int32
+	for _, h := range hashes {
+		at := int(h>>(32-LangBits)) * n
+		for k, w := range c.model.LangWeight[at : at+n] {
+			acc[k] += int32(w)
 		}
 	}
-	lang = "und"
-	best := 0
-	for _, l := range []string{"en", "de", "fr", "es", "it", "nl", "pl"} {
-		if votes[l] > best {
-			lang, best = l, votes[l]
+	norm := float64(c.model.LangScale) * float64(Norm(len(hashes)))
+	best, sum := 0, 0.0
+	for k := range n {
+		if acc[k] > acc[best] {
+			best = k
 		}
 	}
-	if all == 0 {
-		return "und", 0
+	for k := range n {
+		sum += math.Exp(norm * float64(acc[k]-acc[best]))
 	}
-	return lang, float64(best) / float64(all)
-}
-
-// LooksMarketing is advice for the relay: does an undeclared mail look like
-// advertising? It never decides (design D1). The text names the sign seen.
-func (c *Classifier) LooksMarketing(subject, text string) (bool, string) {
-	signs := wordSet("unsubscribe newsletter sale discount offer voucher coupon abmelden abbestellen rabatt angebot gutschein sonderangebot % desabonner promotion oferta descuento sconto offerta korting aanbieding")
-	n, first := 0, ""
-	for _, u := range c.seg.units(subject, text) {
-		for _, t := range u.tokens {
-			if signs[t.word] {
-				n++
-				if first == "" {
-					first = t.word
-				}
-			}
-		}
+	if sure = 1 / sum; sure < 0.3 {
+		return Und, sure
 	}
-	return n >= 2, first
+	return c.model.Languages[best], sure
 }

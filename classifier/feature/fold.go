@@ -1,4 +1,4 @@
-package classifier
+package feature
 
 import (
 	"unicode"
@@ -10,9 +10,9 @@ import (
 // foldTop is the first rune that is folded by rule instead of by table.
 const foldTop = 0x2000
 
-// folder maps runes to their lower-case form without diacritics, so that
+// Folder maps runes to their lower-case form without diacritics, so that
 // "löschen", "LÖSCHEN" and "loschen" are one word. The zero value is unusable.
-type folder struct {
+type Folder struct {
 	table [foldTop][]byte // nil entries: the rune is dropped
 }
 
@@ -24,8 +24,9 @@ var foldSpecial = map[rune]string{
 	'ə': "e", 'ƒ': "f",
 }
 
-func newFolder() *folder {
-	f := &folder{}
+// NewFolder builds the tables.
+func NewFolder() *Folder {
+	f := &Folder{}
 	for r := rune(0); r < foldTop; r++ {
 		f.table[r] = foldRune(r)
 	}
@@ -53,7 +54,7 @@ func foldRune(r rune) []byte {
 }
 
 // append adds the folded form of r to dst.
-func (f *folder) append(dst []byte, r rune) []byte {
+func (f *Folder) append(dst []byte, r rune) []byte {
 	if r < foldTop {
 		return append(dst, f.table[r]...)
 	}
@@ -68,8 +69,8 @@ func (f *folder) append(dst []byte, r rune) []byte {
 	return utf8.AppendRune(dst, r)
 }
 
-// fold returns the folded form of s; for lexicons, not for the hot path.
-func (f *folder) fold(s string) string {
+// Fold returns the folded form of s; for lexicons, not for the hot path.
+func (f *Folder) Fold(s string) string {
 	var out []byte
 	for _, r := range s {
 		out = f.append(out, r)

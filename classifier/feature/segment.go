@@ -1,4 +1,4 @@
-package classifier
+package feature
 
 import (
 	"strings"
@@ -14,37 +14,40 @@ const (
 	headWords = 14       // words of a list's heading put before each of its items
 )
 
-// token is one folded word, number or ideograph.
-type token struct {
-	word   string // folded
-	number bool
-	ideo   bool // one character of a script without spaces
+// Token is one folded word, number or ideograph.
+type Token struct {
+	Word   string // folded
+	Number bool
+	Ideo   bool // one character of a script without spaces
 }
 
-// unit is one sentence, heading or list item: what the model looks at.
-type unit struct {
-	tokens   []token
-	subject  bool
-	question bool
-	item     bool
-	text     string // as written, for reasons
+// Unit is one sentence, heading or list item: what the model looks at.
+type Unit struct {
+	Tokens   []Token
+	Subject  bool
+	Question bool
+	Item     bool
+	Text     string // as written, for reasons
 }
 
-// segmenter cuts a mail into units.
-type segmenter struct{ fold *folder }
+// Segmenter cuts a mail into units.
+type Segmenter struct{ fold *Folder }
 
-// units cuts subject and text. Quoted lines are left out, wrapped lines are
+// NewSegmenter returns one that folds with f.
+func NewSegmenter(f *Folder) *Segmenter { return &Segmenter{fold: f} }
+
+// Units cuts subject and text. Quoted lines are left out, wrapped lines are
 // joined, and the items of a list are read together with the list's heading:
 // "You have the right to:" and "I want you to:" make the same item differ.
-func (s *segmenter) units(subject, text string) []unit {
-	var out []unit
+func (s *Segmenter) Units(subject, text string) []Unit {
+	var out []Unit
 	if subject = strings.TrimSpace(subject); subject != "" {
-		u := s.unit(clip(subject, 400))
-		u.subject = true
+		u := s.unit(Clip(subject, 400))
+		u.Subject = true
 		out = append(out, u)
 	}
-	var head []token
-	for _, p := range paragraphs(clip(text, maxText)) {
+	var head []Token
+	for _, p := range paragraphs(Clip(text, maxText)) {
 		if p.text == "" {
 			if !p.soft {
 				head = nil
@@ -56,18 +59,18 @@ func (s *segmenter) units(subject, text string) []unit {
 				return out
 			}
 			u := s.unit(part)
-			if len(u.tokens) == 0 {
+			if len(u.Tokens) == 0 {
 				continue
 			}
-			u.item = p.item
+			u.Item = p.item
 			if p.item && head != nil {
-				u.tokens = append(append(make([]token, 0, len(head)+len(u.tokens)), head...), u.tokens...)
+				u.Tokens = append(append(make([]Token, 0, len(head)+len(u.Tokens)), head...), u.Tokens...)
 			}
 			out = append(out, u)
 			if !p.item {
 				head = nil
 				if strings.HasSuffix(strings.TrimRight(part, " *_"), ":") || strings.HasSuffix(part, "：") {
-					head = u.tokens[max(0, len(u.tokens)-headWords):]
+					head = u.Tokens[max(0, len(u.Tokens)-headWords):]
 				}
 			}
 		}
@@ -75,7 +78,8 @@ func (s *segmenter) units(subject, text string) []unit {
 	return out
 }
 
-func clip(s string, n int) string {
+// Clip cuts s to at most n bytes, between runes.
+func Clip(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
@@ -214,30 +218,30 @@ func isNumber(s string) bool {
 }
 
 // unit folds and tokenises one sentence.
-func (s *segmenter) unit(text string) unit {
-	u := unit{text: text}
+func (s *Segmenter) unit(text string) Unit {
+	u := Unit{Text: text}
 	last, _ := utf8.DecodeLastRuneInString(strings.TrimRight(text, " )\"'"))
-	u.question = last == '?' || last == '？' || last == '؟' || last == ';' && containsGreek(text)
+	u.Question = last == '?' || last == '？' || last == '؟' || last == ';' && containsGreek(text)
 	var word []byte
 	number := false
 	flush := func() {
 		if len(word) > 0 {
 			w := strings.Trim(string(word), "'-._@")
 			if w != "" && !strings.ContainsAny(w, "@") {
-				u.tokens = append(u.tokens, token{word: w, number: number})
+				u.Tokens = append(u.Tokens, Token{Word: w, Number: number})
 			}
 		}
 		word, number = word[:0], false
 	}
 	prev := rune(' ')
 	for _, r := range text {
-		if len(u.tokens) >= maxTokens {
+		if len(u.Tokens) >= maxTokens {
 			break
 		}
 		switch {
 		case ideographic(r):
 			flush()
-			u.tokens = append(u.tokens, token{word: string(r), ideo: true})
+			u.Tokens = append(u.Tokens, Token{Word: string(r), Ideo: true})
 		case unicode.IsDigit(r):
 			if !number && len(word) > 0 && word[len(word)-1] != '@' {
 				flush()
@@ -251,7 +255,7 @@ func (s *segmenter) unit(text string) unit {
 			word = s.fold.append(word, r)
 		case r == '§':
 			flush()
-			u.tokens = append(u.tokens, token{word: "§"})
+			u.Tokens = append(u.Tokens, Token{Word: "§"})
 		case (r == '.' || r == '\'' || r == '’' || r == '@' || r == '_') && len(word) > 0 && prev != ' ':
 			if r == '’' {
 				r = '\''

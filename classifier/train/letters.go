@@ -1,0 +1,311 @@
+package main
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"postern/classifier"
+)
+
+// letter is a made-up mail with what must and may be found in it.
+type letter struct {
+	lang   string
+	in     classifier.Input
+	labels []string // outputs that must be found, sorted
+	ok     []string // outputs that may be found
+	weight float64
+	source string
+}
+
+// writer composes letters of one language from phrases it may use.
+type writer struct {
+	lang *language
+	use  func(*phrase) bool
+	r    *rand.Rand
+}
+
+// pick returns a phrase of a section, or nil if none may be used.
+func (w *writer) pick(section string) *phrase {
+	all := w.lang.sections[section]
+	if len(all) == 0 {
+		return nil
+	}
+	start := w.r.IntN(len(all))
+	for i := range all {
+		if p := all[(start+i)%len(all)]; w.use(p) {
+			return p
+		}
+	}
+	return nil
+}
+
+// say spins a phrase of a section, "" if there is none.
+func (w *writer) say(section string) string {
+	if p := w.pick(section); p != nil {
+		return spin(p.text, w.r)
+	}
+	return ""
+}
+
+func (w *writer) chance(percent int) bool { return w.r.IntN(100) < percent }
+
+// neighbours may be said beside a label without harm: the blank that a letter
+// for it leaves.
+var neighbours = map[string][]string{
+	"access":           {"information"},
+	"objection":        {"unsubscribe"},
+	"unsubscribe":      {"objection", "withdraw_consent"},
+	"complaint":        {"follow_up"},
+	"authority_letter": {"complaint", "information"},
+	"breach_report":    {"complaint"},
+	"follow_up":        {"complaint"},
+}
+
+// labelled lists the sections that ask something.
+func (w *writer) labelled() []string {
+	var out []string
+	for _, s := range w.lang.order {
+		if !neutralSections[s] && s != "spam" && s != "reply" && s != "agent" && s != "follow_up" && !strings.HasSuffix(s, ".s") {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// document labels colour a whole letter and do not mix with others.
+var documents = map[string]bool{"authority_letter": true, "dpa_request": true, "assistance_request": true}
+
+// compose writes one letter.
+func (w *writer) compose() letter {
+	l := letter{lang: w.lang.tag, weight: 1}
+	sections := w.labelled()
+	dice := w.r.IntN(100)
+	switch {
+	case dice < 62 && len(sections) > 0:
+		w.request(&l, sections)
+	case dice < 69:
+		w.followUp(&l, sections)
+	case dice < 73:
+		w.plain(&l, "spam", 1+w.r.IntN(2))
+	case dice < 78:
+		w.plain(&l, "reply", 1+w.r.IntN(3))
+	case dice < 83:
+		w.kept(&l)
+	default:
+		w.plain(&l, "other", 1+w.r.IntN(2))
+	}
+	slices.Sort(l.labels)
+	l.labels = slices.Compact(l.labels)
+	for _, a := range l.labels {
+		l.ok = append(l.ok, neighbours[a]...)
+	}
+	return l
+}
+
+// plain writes a letter from one neutral or hostile section.
+func (w *writer) plain(l *letter, section string, n int) {
+	var body []string
+	for range n {
+		p := w.pick(section)
+		if p == nil {
+			continue
+		}
+		body = append(body, w.render(p))
+		l.labels = append(l.labels, p.labels...)
+		l.ok = append(l.ok, p.ok...)
+	}
+	if section != "reply" {
+		l.in.Subject = w.neutralSubject()
+	}
+	if section == "reply" && w.chance(50) {
+		body = append(body, w.say("recital"))
+	}
+	l.in.Text = w.wrap(body)
+}
+
+// kept writes a letter that says what must not be done, with or without a
+// request beside it.
+func (w *writer) kept(l *letter) {
+	body := []string{w.say("keep")}
+	if w.chance(40) {
+		w.add(l, &body, w.lang.sections, "access", "objection", "unsubscribe", "rectification", "information", "portability")
+	}
+	if w.chance(40) {
+		body = append(body, w.say("context"))
+	}
+	w.r.Shuffle(len(body), func(i, j int) { body[i], body[j] = body[j], body[i] })
+	l.in.Subject, l.in.Text = w.neutralSubject(), w.wrap(body)
+}
+
+// add appends a phrase of one of the sections and its labels.
+func (w *writer) add(l *letter, body *[]string, have map[string][]*phrase, sections ...string) {
+	s := sections[w.r.IntN(len(sections))]
+	if len(have[s]) == 0 {
+		return
+	}
+	if p := w.pick(s); p != nil {
+		*body = append(*body, w.render(p))
+		l.labels = append(l.labels, p.labels...)
+		l.ok = append(l.ok, p.ok...)
+	}
+}
+
+// request writes a letter with one to three requests among law and story.
+func (w *writer) request(l *letter, sections []string) {
+	first := sections[w.r.IntN(len(sections))]
+	wanted := []string{first}
+	if !documents[first] && w.chance(25) {
+		for range 1 + w.r.IntN(2) {
+			if s := sections[w.r.IntN(len(sections))]; !documents[s] {
+				wanted = append(wanted, s)
+			}
+		}
+	}
+	var ops []string
+	for _, s := range wanted {
+		n := 1
+		if documents[s] || w.chance(20) {
+			n = 1 + w.r.IntN(3)
+		}
+		for range n {
+			if p := w.pick(s); p != nil {
+				ops = append(ops, w.render(p))
+				l.labels = append(l.labels, p.labels...)
+				l.ok = append(l.ok, p.ok...)
+			}
+		}
+	}
+	if len(wanted) == 1 {
+		switch d := w.r.IntN(100); {
+		case d < 45:
+			l.in.Subject = w.say(first + ".s")
+		case d < 75:
+			l.in.Subject = w.neutralSubject()
+		}
+		if l.in.Subject != "" && w.chance(7) && len(w.lang.sections[first+".s"]) > 0 && !documents[first] {
+			l.in.Subject = w.say(first + ".s")
+			return // subject-only mail
+		}
+	} else if w.chance(60) {
+		l.in.Subject = w.neutralSubject()
+	}
+	if w.chance(14) { // bare
+		l.in.Text = strings.Join(ops, " ")
+		return
+	}
+	body := w.surround(ops)
+	if w.chance(8) {
+		if p := w.pick("agent"); p != nil && !documents[first] {
+			body = append([]string{w.render(p)}, body...)
+			l.labels = append(l.labels, "agent")
+		}
+	}
+	l.in.Text = w.wrap(body)
+}
+
+// surround puts story before and law, threats and names after the requests.
+func (w *writer) surround(ops []string) []string {
+	var body []string
+	for range w.r.IntN(3) {
+		body = append(body, w.say("context"))
+	}
+	body = append(body, ops...)
+	law := w.r.IntN(4)
+	if w.chance(25) {
+		law = 4 + w.r.IntN(12)
+	}
+	for range law {
+		body = append(body, w.say([]string{"recital", "recital", "recital", "context", "threat"}[w.r.IntN(5)]))
+	}
+	if w.chance(30) {
+		body = append(body, w.say("threat"))
+	}
+	if w.chance(40) {
+		body = append(body, w.say("id"))
+	}
+	return body
+}
+
+func (w *writer) followUp(l *letter, sections []string) {
+	p := w.pick("follow_up")
+	if p == nil {
+		return
+	}
+	l.labels = append(l.labels, p.labels...)
+	body := []string{w.render(p)}
+	if q := w.pick("follow_up"); q != nil && w.chance(30) {
+		body = append(body, w.render(q))
+	}
+	if w.chance(35) && len(sections) > 0 {
+		w.add(l, &body, w.lang.sections, sections...)
+	}
+	if w.chance(40) {
+		body = append(body, w.say("threat"))
+	}
+	l.ok = append(l.ok, "access", "erasure", "complaint", "objection", "unsubscribe", "rectification")
+	if w.chance(50) {
+		body = w.surround(body)
+	}
+	l.in.Subject = w.say("follow_up.s")
+	if l.in.Subject == "" || w.chance(40) {
+		l.in.Subject = w.neutralSubject()
+	}
+	l.in.Text = w.wrap(body)
+}
+
+func (w *writer) neutralSubject() string {
+	if w.chance(30) {
+		return ""
+	}
+	return w.say("subject")
+}
+
+func (w *writer) render(p *phrase) string { return noise(spin(p.text, w.r), w.r, 6) }
+
+// wrap joins sentences into paragraphs between greeting and closing.
+func (w *writer) wrap(body []string) string {
+	var b strings.Builder
+	if g := w.say("greet"); g != "" && w.chance(75) {
+		b.WriteString(g + "\n\n")
+	}
+	for i, s := range body {
+		if s == "" {
+			continue
+		}
+		if i > 0 {
+			b.WriteString([]string{" ", "\n", "\n\n"}[w.r.IntN(3)])
+		}
+		b.WriteString(s)
+		if !strings.ContainsAny(s[len(s)-1:], ".!?:;") && !strings.HasSuffix(s, "。") {
+			b.WriteString(".")
+		}
+	}
+	if c := w.say("close"); c != "" && w.chance(75) {
+		b.WriteString("\n\n" + c + "\nA. Subject")
+	}
+	return b.String()
+}
+
+// noise makes typing errors in percent of the sentences.
+func noise(s string, r *rand.Rand, percent int) string {
+	if r.IntN(100) >= percent {
+		return s
+	}
+	runes := []rune(s)
+	for range 1 + len(runes)/50 {
+		if len(runes) < 12 {
+			break
+		}
+		i := 1 + r.IntN(len(runes)-3)
+		switch r.IntN(3) {
+		case 0:
+			runes[i], runes[i+1] = runes[i+1], runes[i]
+		case 1:
+			runes = append(runes[:i], runes[i+1:]...)
+		case 2:
+			runes = slices.Insert(runes, i, runes[i])
+		}
+	}
+	return string(runes)
+}
