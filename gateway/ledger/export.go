@@ -113,25 +113,52 @@ func (x *exporter) entries() (err error) {
 	return it.Error()
 }
 
-// hashes writes the tiles of every level.
-func (x *exporter) hashes() error {
-	for level, n := 0, x.size; n > 0; level, n = level+1, n>>tileHeight {
-		var b []byte
-		for i := int64(0); i < n; i++ {
-			h, err := readHash(x.db, tlog.StoredHashIndex(level*tileHeight, i))
-			if err != nil {
+// hashes writes the tiles of every level, reading the stored hashes in one
+// sweep: they lie in the order in which the tree grew.
+func (x *exporter) hashes() (err error) {
+	it, err := x.db.NewIter(&pebble.IterOptions{
+		LowerBound: prefix(tabHash), UpperBound: numberKey(tabHash, uint64(tlog.StoredHashCount(x.size))),
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	var tiles [64 / tileHeight][]byte
+	var next [64 / tileHeight]int64 // hashes taken of each level
+	for ok := it.First(); ok; ok = it.Next() {
+		height, n := tlog.SplitStoredHashIndex(int64(numberOf(it.Key())))
+		if height%tileHeight != 0 {
+			continue
+		}
+		level := height / tileHeight
+		if n != next[level] || len(it.Value()) != tlog.HashSize {
+			return fmt.Errorf("%w: tree hash %d of level %d", errDamaged, n, height)
+		}
+		next[level]++
+		tiles[level] = append(tiles[level], it.Value()...)
+		if next[level]%width == 0 {
+			if err := errors.Join(x.ctx.Err(), x.writeTile(level, next[level], tiles[level])); err != nil {
 				return err
 			}
-			b = append(b, h[:]...)
-			if (i+1)%width == 0 || i+1 == n {
-				if err := errors.Join(x.ctx.Err(), x.write(tilePath(strconv.Itoa(level), i/width, int(i%width)+1), b)); err != nil {
-					return err
-				}
-				b = b[:0]
+			tiles[level] = tiles[level][:0]
+		}
+	}
+	for level, b := range tiles {
+		if next[level] != x.size>>(level*tileHeight) {
+			return fmt.Errorf("%w: %d tree hashes of level %d", errDamaged, next[level], level*tileHeight)
+		}
+		if len(b) > 0 {
+			if err := x.writeTile(level, next[level], b); err != nil {
+				return err
 			}
 		}
 	}
-	return nil
+	return it.Error()
+}
+
+// writeTile writes the tile that ends with the last of count hashes.
+func (x *exporter) writeTile(level int, count int64, b []byte) error {
+	return x.write(tilePath(strconv.Itoa(level), (count-1)/width, len(b)/tlog.HashSize), b)
 }
 
 func (x *exporter) anchors() (err error) {
