@@ -45,6 +45,10 @@ func newMaker(seed uint64) (*maker, error) {
 	return &maker{seg: feature.NewSegmenter(f), extract: x, r: rand.New(rand.NewPCG(seed, 7))}, nil
 }
 
+// stops are the ways to say stop. To give one for another is a small fault, but
+// still one to unlearn: the record of an objection should say objection.
+var stops = map[string]bool{"objection": true, "unsubscribe": true, "withdraw_consent": true, "opt_out_sale": true}
+
 // perPhrase is how many sentences are made of one phrase.
 const perPhrase = 40
 
@@ -104,7 +108,9 @@ func (m *maker) add(out []sample, text string, weight float32, ps ...*phrase) []
 	var truth [outputs]uint8
 	for _, p := range ps {
 		for _, k := range p.ok {
-			truth[outputIndex[k]] = 2
+			if !stops[k] {
+				truth[outputIndex[k]] = 2
+			}
 		}
 	}
 	for _, p := range ps {

@@ -22,7 +22,9 @@ func judge(c *classifier.Classifier, letters []letter) []judged {
 		e := c.Evidence(l.in)
 		out[i] = judged{letter: l, in: e.Inputs()}
 		for _, k := range l.ok {
-			out[i].truth[outputIndex[k]] = 2
+			if !stops[k] {
+				out[i].truth[outputIndex[k]] = 2
+			}
 		}
 		for _, k := range l.labels {
 			out[i].truth[outputIndex[k]] = 1
