@@ -33,19 +33,38 @@ func (e *Engine) Rcpt(ctx context.Context, env *Envelope, rcpt EnvelopeRecipient
 	if !ok || env.LMTP || env.ReversePath.IsZero() || st.Kind != stream.Marketing {
 		return nil
 	}
-	answers, unknown := e.lookup(ctx, st, []address.Address{rcpt.Address})
-	q := question{Kind: st.Kind, Mode: r.mode(st), Purpose: st.Purpose, StoreDown: st.StoreDown, Unknown: unknown, Answer: answers[0]}
+	answer, unknown := e.askAhead(ctx, st, env, rcpt.Address)
+	answers := []consent.Answer{answer}
+	q := question{Kind: st.Kind, Mode: r.mode(st), Purpose: st.Purpose, StoreDown: st.StoreDown, Unknown: unknown, Answer: answer}
 	v := judge(q)
 	if v.Deny == nil {
-		if !unknown {
-			env.remember(rcpt.Address, asked{st.Number, e.opts.Now(), answers[0]})
-		}
 		return nil
 	}
 	e.met.verdict("rcpt", v)
 	d := &decision{st: st, mode: q.Mode, verdicts: []verdict{v}, answers: answers}
 	e.appendDenials(ctx, d, "", []int{0})
 	return v.Deny
+}
+
+// askAhead gives the answer on one recipient, and asks in the same round trip
+// about those whose RCPT has already come in behind it.
+func (e *Engine) askAhead(ctx context.Context, st stream.Stream, env *Envelope, to address.Address) (consent.Answer, bool) {
+	if a, ok := env.asked[to]; ok && a.stream == st.Number && e.opts.Now().Sub(a.at) < askedFresh {
+		return a.answer, false
+	}
+	addrs := []address.Address{to}
+	if env.Ahead != nil {
+		addrs = append(addrs, env.Ahead()...)
+	}
+	answers, unknown := e.lookup(ctx, st, addrs)
+	if unknown {
+		return consent.Answer{}, true
+	}
+	now := e.opts.Now()
+	for i, a := range addrs {
+		env.remember(a, asked{st.Number, now, answers[i]})
+	}
+	return answers[0], false
 }
 
 // onlyStream is the stream of a grant that allows just one.

@@ -120,6 +120,25 @@ func TestRcptDecidesWhereTheStreamIsFixed(t *testing.T) {
 	}
 }
 
+func TestRcptAsksAboutPipelinedRecipientsAtOnce(t *testing.T) {
+	b := newTestEngine(t, nil)
+	env := testEnvelope()
+	env.Grant = &Grant{Client: "tool", Streams: []string{"news"}, Default: "news"}
+	all := []string{"yes@example.com", "no@example.com", "yes2@example.com"}
+	for i, to := range all {
+		env.Ahead = func() (list []address.Address) {
+			for _, a := range all[i+1:] {
+				list = append(list, address.MustParse(a))
+			}
+			return list
+		}
+		_ = b.Rcpt(t.Context(), env, EnvelopeRecipient{Address: address.MustParse(to)})
+		require.Equal(t, 1, b.consent.asked, "one look-up serves all that are known to come")
+	}
+	err := b.Rcpt(t.Context(), env, EnvelopeRecipient{Address: address.MustParse("no@example.com")})
+	require.Equal(t, NoConsent, denialOf(t, err).Reason, "each is still judged by its own answer")
+}
+
 func TestMixedRecipients(t *testing.T) {
 	mixed := []string{"yes@example.com", "no@example.com"}
 	t.Run("dsn", func(t *testing.T) {

@@ -60,6 +60,10 @@ type Envelope struct {
 	LongestLine int      // octets of the message's longest line without CRLF (MIME-1)
 	Forward     *Forward // what a trusted client told by XFORWARD, or nil
 
+	// Ahead lists recipients that the client has already named behind the one
+	// in hand; nil where that is not known. It is valid during Judge.Rcpt.
+	Ahead func() []address.Address
+
 	asked map[address.Address]asked // answers got at RCPT, by recipient
 }
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"math"
 	"strconv"
@@ -257,6 +258,7 @@ func (s *session) Rcpt(string, *smtp.RcptOptions) (err error) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.srv.opts.Lookup)
 	defer cancel()
 	r := EnvelopeRecipient{Address: cmd.addr, Notify: cmd.notify, ORcpt: cmd.orcpt}
+	m.env.Ahead = s.ahead
 	if err := s.srv.judge.Rcpt(ctx, &m.env, r); err != nil {
 		return s.deny(err)
 	}
@@ -264,6 +266,29 @@ func (s *session) Rcpt(string, *smtp.RcptOptions) (err error) {
 	m.order = append(m.order, len(m.env.Recipients))
 	m.env.Recipients = append(m.env.Recipients, r)
 	return nil
+}
+
+// maxAhead bounds how many pipelined recipients are asked about in one go.
+const maxAhead = 100
+
+// ahead lists the recipients that the client has pipelined behind this one, so
+// that the judge can ask about all in one round trip. Each is still judged,
+// and its command checked, when its turn comes.
+func (s *session) ahead() (list []address.Address) {
+	s.conn.Ahead(func(line []byte) bool {
+		const verb = "RCPT TO:<"
+		if len(line) < len(verb) || !bytes.EqualFold(line[:len(verb)], []byte(verb)) {
+			return false
+		}
+		path, _, ok := bytes.Cut(line[len(verb):], []byte(">"))
+		a, err := address.Parse(string(path))
+		if !ok || err != nil {
+			return false
+		}
+		list = append(list, a)
+		return len(list) < maxAhead
+	})
+	return list
 }
 
 // deny makes err the answer to the command in hand. What it returns is for

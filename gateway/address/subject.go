@@ -1,12 +1,16 @@
 package address
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
+	"io"
+	"sync"
 )
 
 // SubjectID is the pseudonym of a data subject towards one controller: the
@@ -57,7 +61,18 @@ type Key struct {
 
 // Keyring holds the live subject-id keys, newest first. It is immutable and
 // safe for concurrent use.
-type Keyring struct{ keys []Key }
+type Keyring struct{ keys []liveKey }
+
+// liveKey keeps hashes that have the key already mixed in: setting one up
+// costs as much as using it.
+type liveKey struct {
+	Key
+	macs *sync.Pool // of hash.Hash
+}
+
+func newLiveKey(k Key) liveKey {
+	return liveKey{k, &sync.Pool{New: func() any { return hmac.New(sha256.New, k.Secret) }}}
+}
 
 // NewKeyring takes the keys newest first. Errors: none given, a secret under
 // 32 bytes, or an id given twice.
@@ -75,7 +90,12 @@ func NewKeyring(keys ...Key) (*Keyring, error) {
 		}
 		seen[k.ID] = true
 	}
-	return &Keyring{keys: append([]Key(nil), keys...)}, nil
+	r := &Keyring{}
+	for _, k := range keys {
+		k.Secret = bytes.Clone(k.Secret)
+		r.keys = append(r.keys, newLiveKey(k))
+	}
+	return r, nil
 }
 
 // Identify gives the identity of a towards controller under the newest key.
@@ -105,18 +125,22 @@ func (r *Keyring) Fingerprints() []string {
 	return out
 }
 
-func identify(k Key, controller string, a Address) Identity {
+func identify(k liveKey, controller string, a Address) Identity {
 	out := Identity{KeyID: k.ID}
-	copy(out.ID[:], mac(k.Secret, "wide", controller, a.Wide()))
-	copy(out.Exact[:], mac(k.Secret, "exact", controller, a.Exact()))
+	m := k.macs.Get().(hash.Hash)
+	defer k.macs.Put(m)
+	var sum [sha256.Size]byte
+	copy(out.ID[:], mac(m, sum[:0], "wide", controller, a.Wide()))
+	copy(out.Exact[:], mac(m, sum[:0], "exact", controller, a.Exact()))
 	return out
 }
 
-func mac(secret []byte, parts ...string) []byte {
-	m := hmac.New(sha256.New, secret)
+// mac appends the keyed hash of the parts, each ended by a zero octet, to out.
+func mac(m hash.Hash, out []byte, parts ...string) []byte {
+	m.Reset()
 	for _, p := range parts {
-		m.Write([]byte(p))
-		m.Write([]byte{0})
+		_, _ = io.WriteString(m, p) // a hash never fails
+		_, _ = m.Write([]byte{0})
 	}
-	return m.Sum(nil)
+	return m.Sum(out)
 }

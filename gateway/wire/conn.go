@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -231,6 +232,21 @@ func (c *Conn) Flush() error {
 		return fmt.Errorf("write replies: %w", err)
 	}
 	return nil
+}
+
+// Ahead gives yield each complete line that the client has already sent behind
+// the command in hand (RFC 2920), without taking it, until yield says false.
+// The line is valid during the call only. To be called from a command's
+// handler.
+func (c *Conn) Ahead(yield func(line []byte) bool) {
+	rest := c.in[c.start:]
+	for {
+		i := indexLF(rest)
+		if i < 0 || !yield(bytes.TrimSuffix(rest[:i], []byte("\r"))) {
+			return
+		}
+		rest = rest[i+1:]
+	}
 }
 
 // Buffered tells how many octets came in that no command has used yet.
