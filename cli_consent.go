@@ -229,6 +229,7 @@ func (c *cli) consentImport() *cobra.Command {
 	f.StringVar(&o.Language, "language", "", "its language, as in de")
 	f.StringVar(&o.Jurisdiction, "jurisdiction", "", "law that applies, as in EU")
 	f.StringVar(&format, "format", "", "postern (default), mailjet, mailchimp, brevo, sendgrid, listmonk")
+	f.BoolVar(&o.Subscribed, "subscribed", false, "your word that rows without a status column are subscribers")
 	f.BoolVar(&o.DryRun, "dry-run", false, "report only, change nothing")
 	return cmd
 }

@@ -2,14 +2,16 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"postern/gateway"
 	"postern/gateway/ledger"
 )
 
@@ -34,27 +36,75 @@ type ledgerRow struct {
 	Subject string `json:"subject,omitempty"`
 }
 
-func (n *node) ledgerOperations() []operation {
-	return []operation{op("ledger/show", n.showLedger)}
+type exportRequest struct{ Dir string }
+
+type exportReply struct {
+	PublicKey string `json:"public_key"`
 }
 
-func (n *node) showLedger(ctx context.Context, r ledgerRequest) ([]ledgerRow, error) {
-	filters := []ledger.Filter{{Ref: r.Ref}}
+func (n *node) ledgerOperations() []operation {
+	return []operation{
+		op("ledger/show", n.showLedger),
+		op("ledger/prove", n.proveLedger),
+		op("ledger/export", func(ctx context.Context, r exportRequest) (exportReply, error) {
+			err := errors.Join(n.trail.Flush(ctx), n.trail.Export(ctx, r.Dir))
+			return exportReply{n.trail.PublicKey()}, err
+		}),
+	}
+}
+
+// filters are what a request chooses: a person has an id under each live key.
+func (n *node) filters(r ledgerRequest) ([]ledger.Filter, error) {
 	switch {
 	case r.Address != "":
 		addr, err := n.person(&r.Controller, r.Address)
 		if err != nil {
 			return nil, err
 		}
-		filters = nil
+		var out []ledger.Filter
 		for _, id := range n.ring.Identities(r.Controller, addr) {
-			filters = append(filters, ledger.Filter{Subject: id.ID})
+			out = append(out, ledger.Filter{Subject: id.ID})
 		}
+		return out, nil
 	case r.MessageID != "":
-		sum := sha256.Sum256([]byte(strings.Trim(r.MessageID, "<> ")))
-		filters = []ledger.Filter{{Message: hex.EncodeToString(sum[:])}}
-	case r.Ref == "":
-		return nil, errors.New("name a person, a message or a reference: --address, --message-id or --ref")
+		return []ledger.Filter{{Message: gateway.MessageIDHash(r.MessageID)}}, nil
+	case r.Ref != "":
+		return []ledger.Filter{{Ref: r.Ref}}, nil
+	}
+	return nil, errors.New("name a person, a message or a reference: --address, --message-id or --ref")
+}
+
+// proveLedger gathers what is known with its inclusion proofs, one proof for
+// each id of the person that has records.
+func (n *node) proveLedger(ctx context.Context, r ledgerRequest) ([]ledger.Proof, error) {
+	filters, err := n.filters(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.trail.Flush(ctx); err != nil {
+		return nil, err
+	}
+	var proofs []ledger.Proof
+	for _, f := range filters {
+		p, err := n.trail.Prove(ctx, f)
+		if errors.Is(err, ledger.ErrNoRecord) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		proofs = append(proofs, p)
+	}
+	if len(proofs) == 0 {
+		return nil, fmt.Errorf("%w: this node's ledger knows nothing of it", ledger.ErrNoRecord)
+	}
+	return proofs, nil
+}
+
+func (n *node) showLedger(ctx context.Context, r ledgerRequest) ([]ledgerRow, error) {
+	filters, err := n.filters(r)
+	if err != nil {
+		return nil, err
 	}
 	rows := []ledgerRow{}
 	for _, f := range filters {
@@ -95,10 +145,93 @@ func (c *cli) ledgerCommand() *cobra.Command {
 				return c.table([]string{"INDEX", "TIME", "KIND", "WHO", "WHAT", "WHY", "REFERENCE"}, cells)
 			})
 		})}
-	f := show.Flags()
+	c.ledgerFlags(show, &r)
+	return group("ledger", "What was decided, by whom, when and why", show, c.ledgerProve(), c.ledgerExport(), c.ledgerVerify())
+}
+
+func (c *cli) ledgerFlags(cmd *cobra.Command, r *ledgerRequest) {
+	f := cmd.Flags()
 	f.StringVar(&r.Address, "address", "", "a person's address")
 	f.StringVar(&r.Controller, "controller", "", "controller id, for --address")
 	f.StringVar(&r.MessageID, "message-id", "", "a Message-ID")
 	f.StringVar(&r.Ref, "ref", "", "a spool id, case number or event id")
-	return group("ledger", "What was decided, by whom, when and why", show)
+}
+
+func (c *cli) ledgerProve() *cobra.Command {
+	var r ledgerRequest
+	cmd := &cobra.Command{Use: "prove", Short: "Print records with their inclusion proofs as JSON, for whoever doubts them", Args: cobra.NoArgs,
+		RunE: verb(func(ctx context.Context, _ []string) error {
+			return c.withNode(ctx, func(call caller) error {
+				proofs, err := ask[[]ledger.Proof](ctx, call, "ledger/prove", r)
+				if err != nil {
+					return err
+				}
+				return c.printJSON(proofs)
+			})
+		})}
+	c.ledgerFlags(cmd, &r)
+	return cmd
+}
+
+func (c *cli) ledgerExport() *cobra.Command {
+	return &cobra.Command{Use: "export DIR", Short: "Write the whole log into a new folder, for `ledger verify`", Args: cobra.ExactArgs(1),
+		RunE: verb(func(ctx context.Context, args []string) error {
+			dir, err := filepath.Abs(args[0])
+			if err != nil {
+				return err
+			}
+			return c.withNode(ctx, func(call caller) error {
+				got, err := ask[exportReply](ctx, call, "ledger/export", exportRequest{dir})
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(got)
+				}
+				_, err = fmt.Fprintf(c.stdout, "written to %s; keep the public key elsewhere:\n%s\n", dir, got.PublicKey)
+				return err
+			})
+		})}
+}
+
+// ledgerVerify needs no server, no configuration and no secret.
+func (c *cli) ledgerVerify() *cobra.Command {
+	var key string
+	var anchors []string
+	cmd := &cobra.Command{Use: "verify DIR", Short: "Check an exported log offline; names every record changed, removed, inserted or cut off", Args: cobra.ExactArgs(1),
+		RunE: verb(func(ctx context.Context, args []string) error {
+			o := ledger.VerifyOptions{}
+			for _, path := range anchors {
+				b, err := os.ReadFile(path)
+				if err != nil {
+					return err
+				}
+				o.Anchors = append(o.Anchors, string(b))
+			}
+			if b, err := os.ReadFile(key); err == nil {
+				key = strings.TrimSpace(string(b))
+			}
+			rep, err := ledger.Verify(ctx, args[0], key, o)
+			if err != nil {
+				return err
+			}
+			if c.json {
+				if err := c.printJSON(rep); err != nil {
+					return err
+				}
+			} else {
+				for _, f := range rep.Faults {
+					fmt.Fprintln(c.stdout, f)
+				}
+				fmt.Fprintf(c.stdout, "%s: %d records, root %s, %d pruned, %d anchors agree\n", rep.Origin, rep.Size, rep.Root, rep.Pruned, rep.Anchors)
+			}
+			if !rep.OK() {
+				return fmt.Errorf("the log does not verify: %d faults", len(rep.Faults))
+			}
+			return nil
+		})}
+	cmd.Flags().StringVar(&key, "key", "", "the log's public key, or a file that holds it (needed)")
+	cmd.Flags().StringArrayVar(&anchors, "anchor", nil, "file of a signed checkpoint kept elsewhere; may be repeated")
+	_ = cmd.MarkFlagRequired("key")
+	return cmd
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -41,6 +42,8 @@ type spoolRequest struct {
 	Actor  string
 }
 
+type adoptRequest struct{ Dir string }
+
 type countReply struct {
 	Count int `json:"count"`
 }
@@ -58,6 +61,10 @@ func (n *node) spoolOperations() []operation {
 	return []operation{
 		op("spool/list", n.listSpool),
 		op("spool/show", n.showSpool),
+		op("spool/adopt", func(ctx context.Context, r adoptRequest) (countReply, error) {
+			count, err := n.spool.Adopt(ctx, r.Dir)
+			return countReply{count}, err
+		}),
 		op("spool/retry", change(func(ctx context.Context, r spoolRequest) (int, error) { return n.spool.Retry(ctx, r.Filter) })),
 		op("spool/hold", change(func(ctx context.Context, r spoolRequest) (int, error) { return n.spool.Hold(ctx, r.Filter, r.Actor) })),
 		op("spool/release", change(func(ctx context.Context, r spoolRequest) (int, error) { return n.spool.Release(ctx, r.Filter, r.Actor) })),
@@ -126,7 +133,7 @@ func (n *node) spoolRow(m *spool.Message) spoolRow {
 
 func (c *cli) spoolCommand() *cobra.Command {
 	return group("spool", "Look at what waits, and move it",
-		c.spoolList(), c.spoolShow(),
+		c.spoolList(), c.spoolShow(), c.spoolAdopt(),
 		c.spoolChange("retry", "Try now"), c.spoolChange("hold", "Stop all attempts until released"),
 		c.spoolChange("release", "End a hold"), c.spoolChange("drop", "Give up without a report; the ledger keeps who did"))
 }
@@ -181,6 +188,27 @@ func (c *cli) spoolShow() *cobra.Command {
 					}
 				}
 				return nil
+			})
+		})}
+}
+
+func (c *cli) spoolAdopt() *cobra.Command {
+	return &cobra.Command{Use: "adopt DIR", Short: "Take over what waits in the data folder of a dead node", Args: cobra.ExactArgs(1),
+		RunE: verb(func(ctx context.Context, args []string) error {
+			dir, err := filepath.Abs(args[0])
+			if err != nil {
+				return err
+			}
+			return c.withNode(ctx, func(call caller) error {
+				got, err := ask[countReply](ctx, call, "spool/adopt", adoptRequest{dir})
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(got)
+				}
+				_, err = fmt.Fprintf(c.stdout, "%d messages taken over\n", got.Count)
+				return err
 			})
 		})}
 }

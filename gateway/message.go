@@ -91,9 +91,11 @@ func (m *message) fromDomain() string {
 }
 
 // idHash is the hash of the Message-ID under which records know the message.
-func (m *message) idHash() string { return hashMessageID(m.value(fieldMessageID)) }
+func (m *message) idHash() string { return MessageIDHash(m.value(fieldMessageID)) }
 
-func hashMessageID(id string) string {
+// MessageIDHash is the hash under which records know a message: hex of SHA-256
+// over its Message-ID without brackets, "" for none.
+func MessageIDHash(id string) string {
 	if id == "" {
 		return ""
 	}

@@ -49,7 +49,7 @@ func (e *Engine) plan(r *rules, st stream.Stream, m *message, sender *Denial, lo
 		p.newDate = !m.has(fieldDate)
 		if !m.has(fieldMessageID) {
 			p.newID = e.newMessageID(m)
-			p.idHash = hashMessageID(p.newID)
+			p.idHash = MessageIDHash(p.newID)
 		}
 	}
 	if st.Kind == stream.Marketing && m.blank {

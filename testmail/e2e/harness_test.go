@@ -65,6 +65,7 @@ type siteConfig struct {
 	Mode                                                string // of the newsletter stream
 	SMTPStreams, SMTPDefault                            string
 	Dovecot                                             *env.DovecotServer
+	Sign                                                string // of the newsletter stream
 	Extra                                               string
 }
 
@@ -105,6 +106,7 @@ list_id = "news.example.org"
 title = "Example News"
 from_domains = ["example.org"]
 mode = "{{.Mode}}"
+sign = "{{.Sign}}"
 [[stream]]
 name = "orders"
 number = 2

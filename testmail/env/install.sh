@@ -14,7 +14,7 @@ need redis-server redis-server
 need dovecot dovecot-imapd
 need postfix postfix
 need swaks swaks
-need opendkim-testmsg opendkim-tools
+[ -e /usr/lib/python3/dist-packages/dkim ] || packages="$packages python3-dkim python3-nacl" # verifies our signatures
 need chromium chromium
 [ -d /usr/lib/dovecot ] && [ -x /usr/lib/dovecot/imap ] || packages="$packages dovecot-imapd"
 [ -d /usr/share/fonts/truetype/noto ] || packages="$packages fonts-noto-core"
