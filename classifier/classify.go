@@ -87,12 +87,28 @@ func (c *Classifier) decide(res *Result, p *[NumOutputs]float64) {
 		a, b := res.Labels[i], res.Labels[j]
 		return a.Score > b.Score || a.Score == b.Score && a.Label < b.Label
 	})
+	clear := false // one way to say stop is beyond doubt
 	for _, l := range res.Labels {
+		clear = clear || stops[l.Label] && l.Score >= clearStop
+	}
+	for _, l := range res.Labels {
+		if clear && (l.Label == Unsubscribe || l.Label == OptOutSale) && l.Score < secondStop {
+			continue
+		}
 		if l.Score >= float64(c.model.Threshold[outputIndex[string(l.Label)]]) {
 			res.Decided = append(res.Decided, l.Label)
 		}
 	}
 }
+
+// stops are the ways to say stop: beside a clear one, unsubscribing needs more than
+// its threshold, since their words are the same.
+var stops = map[Label]bool{Objection: true, WithdrawConsent: true, Unsubscribe: true, OptOutSale: true}
+
+const (
+	clearStop  = 0.9
+	secondStop = 0.75
+)
 
 var outputIndex = func() map[string]int {
 	m := map[string]int{}

@@ -80,6 +80,11 @@ func fitSentences(langs []*language, use func(*phrase) bool, seed uint64) (*clas
 	return train(samples, seed), len(samples), nil
 }
 
+// unseenWeight is what a letter of unseen phrases counts for beside one of known
+// phrases: held-out phrases often hold words the language has nowhere else, and
+// a second stage that trusts such weak evidence sees requests everywhere.
+const unseenWeight = 0.3
+
 // crossFit trains without a fold and gathers evidence on letters of that fold,
 // so that the second stage learns from phrases the first has not seen.
 func crossFit(langs []*language, held []int, perLanguage int) ([]judged, error) {
@@ -93,7 +98,11 @@ func crossFit(langs []*language, held []int, perLanguage int) ([]judged, error) 
 		if err != nil {
 			return nil, err
 		}
-		js = append(js, judge(c, compose(langs, f, perLanguage))...)
+		unseen := judge(c, compose(langs, f, perLanguage))
+		for i := range unseen {
+			unseen[i].weight = unseenWeight
+		}
+		js = append(js, unseen...)
 		js = append(js, judge(c, composeKnown(langs, f, perLanguage))...)
 	}
 	return js, nil
