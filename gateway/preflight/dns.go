@@ -24,7 +24,7 @@ func checkDNS(ctx context.Context, m *message, o Options) []Finding {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*o.Timeout)
 	defer cancel()
-	return []Finding{checkSPF(ctx, m, o), checkDMARC(ctx, m.from, o), checkPTR(ctx, o)}
+	return []Finding{checkSPF(ctx, m, o), checkDMARC(ctx, m, o), checkPTR(ctx, o)}
 }
 
 // nobody is an address no SPF record names (RFC 5737): what is left is
@@ -79,7 +79,8 @@ func returnDomain(m *message) string {
 
 // checkDMARC walks up from the From domain to its organisational domain and
 // takes the first record (RFC 9989; RFC 7489 asks these two names only).
-func checkDMARC(ctx context.Context, from string, o Options) Finding {
+func checkDMARC(ctx context.Context, m *message, o Options) Finding {
+	from := m.from
 	if from == "" {
 		return fail(NameDMARC, "there is no one From domain", "send with one From address")
 	}
@@ -100,7 +101,7 @@ func checkDMARC(ctx context.Context, from string, o Options) Finding {
 		case 0:
 			continue
 		case 1:
-			return judgeDMARC(name, records[0], do)
+			return judgeDMARC(m, name, records[0], do)
 		default:
 			return fail(NameDMARC, fmt.Sprintf("_dmarc.%s has %d DMARC records: receivers then use none", name, len(records)), do)
 		}
@@ -123,15 +124,29 @@ func walk(from string) (names []string) {
 	return names
 }
 
-func judgeDMARC(name, txt, do string) Finding {
+func judgeDMARC(m *message, name, txt, do string) Finding {
 	r, err := dmarc.Parse(txt)
 	if err != nil {
 		return fail(NameDMARC, "the DMARC record of "+name+" can't be read", do)
+	}
+	if r.DKIMAlignment == dmarc.AlignmentStrict && !signedBy(m, m.from) {
+		return fail(NameDMARC, "the record of "+name+" wants strict alignment (adkim=s), no valid signature is of "+m.from+" itself", "sign with d="+m.from+", or drop adkim=s")
 	}
 	if len(r.ReportURIAggregate) == 0 {
 		return advise(NameDMARC, fmt.Sprintf("p=%s at %s, without rua: nobody tells you of forged or unaligned mail", r.Policy, name), "add rua=mailto: with an address of yours")
 	}
 	return pass(NameDMARC, fmt.Sprintf("p=%s at %s", r.Policy, name))
+}
+
+// signedBy tells whether a valid signature, or one that could not be verified
+// at all, is of that very domain.
+func signedBy(m *message, domain string) bool {
+	for _, s := range m.sigs {
+		if s.domain == domain && s.fault == "" {
+			return true
+		}
+	}
+	return false
 }
 
 // checkPTR wants a name for the sending address that leads back to it.

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/emersion/go-msgauth/dkim"
 	"golang.org/x/net/publicsuffix"
@@ -80,13 +81,16 @@ func readSignatures(m *message) (list []signature) {
 
 // verify fills in what the signatures are worth.
 func verify(ctx context.Context, m *message, o Options) {
+	var mu sync.Mutex // the signatures are verified side by side
 	records := map[string][]string{}
 	lookup := func(name string) ([]string, error) {
 		ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 		defer cancel()
 		txt, err := o.LookupTXT(ctx, name)
 		if err == nil {
+			mu.Lock()
 			records[strings.ToLower(name)] = txt
+			mu.Unlock()
 		}
 		return txt, err
 	}
