@@ -55,7 +55,7 @@ bench-loop: setup ## from a letter in Dovecot to the first refusal at the relay
 
 .PHONY: crash
 crash: setup ## kill -9 at random, 200 rounds of every crash test (ROUNDS=n for others)
-	POSTERN_CRASH_ROUNDS=$(ROUNDS) $(GO) test -race -timeout 3h -count=1 -v -run 'Crash|Kill|Chaos' ./testmail/e2e ./gateway/spool ./gateway/delivery ./intake ./queue
+	CRASH_ROUNDS=$(ROUNDS) $(GO) test -race -timeout 3h -count=1 -v -run 'Crash|Kill|Chaos' ./testmail/e2e ./gateway/spool ./gateway/delivery ./intake ./queue
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (default 10m) each

@@ -30,11 +30,11 @@ import (
 // Environment of the crash test: rounds and seed for the long run, folder and
 // next hop for the child that is killed.
 const (
-	envRounds = "POSTERN_CRASH_ROUNDS"
-	envSeed   = "POSTERN_CRASH_SEED"
-	envDir    = "POSTERN_CRASH_DIR"
-	envHop    = "POSTERN_CRASH_HOP"
-	envRound  = "POSTERN_CRASH_ROUND"
+	envRounds = "CRASH_ROUNDS"
+	envSeed   = "CRASH_SEED"
+	envDir    = "CRASH_DIR"
+	envHop    = "CRASH_HOP"
+	envRound  = "CRASH_ROUND"
 )
 
 // journal is the child's trail: a key per delivered message, in the batch that

@@ -63,10 +63,10 @@ func (a *arrivals) has(id int) bool {
 // first one's reply was on disk.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	rounds := fromEnv(t, "POSTERN_CRASH_ROUNDS", 10)
-	seed := uint64(fromEnv(t, "POSTERN_CRASH_SEED", int(time.Now().UnixNano()&0xffffff)))
+	rounds := fromEnv(t, "CRASH_ROUNDS", 10)
+	seed := uint64(fromEnv(t, "CRASH_SEED", int(time.Now().UnixNano()&0xffffff)))
 	random := rand.New(rand.NewPCG(seed, 0))
-	t.Logf("seed %d (POSTERN_CRASH_SEED)", seed)
+	t.Logf("seed %d (CRASH_SEED)", seed)
 
 	got := &arrivals{at: map[int][]time.Time{}}
 	sink, err := smarthost.New(smarthost.Options{Discard: true, OnMessage: got.add})

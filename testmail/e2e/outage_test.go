@@ -17,7 +17,7 @@ import (
 )
 
 // outage runs marketing load while something is away for a while
-// (POSTERN_OUTAGE_SECONDS, 3 by default), and checks the books afterwards:
+// (OUTAGE_SECONDS, 3 by default), and checks the books afterwards:
 // what was answered 250 is at the sink, what was not is not, and nobody
 // without consent got anything.
 func outage(t *testing.T, dataDir string, away func(*site), back func(*site), during func(t *testing.T, accepted int64)) {
@@ -56,7 +56,7 @@ func outage(t *testing.T, dataDir string, away func(*site), back func(*site), du
 	env.Eventually(t, 30*time.Second, "mail to flow", func() bool { return accepted.len() > 100 })
 	before := accepted.len()
 	away(s)
-	span := time.NewTimer(time.Duration(fromEnv(t, "POSTERN_OUTAGE_SECONDS", 3)) * time.Second)
+	span := time.NewTimer(time.Duration(fromEnv(t, "OUTAGE_SECONDS", 3)) * time.Second)
 	<-span.C
 	taken := accepted.len() - before
 	back(s)
