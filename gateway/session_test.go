@@ -316,6 +316,29 @@ func TestSMTP_17_PipeliningInOrder(t *testing.T) {
 		S: 503 5.5.1 SEQUENCE bad order of commands; ID`)
 }
 
+func TestPipelinedRecipientsAreToldAhead(t *testing.T) {
+	var ahead [][]string
+	j := &fakeJudge{rcpt: func(_ context.Context, env *Envelope, _ EnvelopeRecipient) error {
+		names := []string{}
+		for _, a := range env.Ahead() {
+			names = append(names, a.Local())
+		}
+		ahead = append(ahead, names)
+		return nil
+	}}
+	c := relay(t, j)
+	c.script(greeting + "C: EHLO x.example\nS: 250-*")
+	c.send("MAIL FROM:<a@example.org>\r\nRCPT TO:<one@example.net>\r\nrcpt to:<two@example.net> NOTIFY=NEVER\r\nRCPT TO:<bad>\r\nRCPT TO:<three@example.net>\r\nRSET\r\n")
+	c.script(`
+		S: 250 2.1.0 OK
+		S: 250 2.1.5 OK
+		S: 250 2.1.5 OK
+		S: 501 5.1.3 BAD-ADDRESS recipient address syntax; ID
+		S: 250 2.1.5 OK
+		S: 250 2.0.0 OK`)
+	require.Equal(t, [][]string{{"two"}, {}, {}}, ahead, "up to the first that is not a plain recipient")
+}
+
 func TestSMTP_18_PostmasterWithoutDomain(t *testing.T) {
 	j := &fakeJudge{}
 	relay(t, j).script(greeting + `
