@@ -403,12 +403,20 @@ func (n *node) outcome(ctx context.Context, o delivery.Outcome) {
 	}
 }
 
+// lookupTXT asks DNS for a DKIM key; a resolver that hangs must not hold up
+// the reading of mail.
+func lookupTXT(domain string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return net.DefaultResolver.LookupTXT(ctx, domain)
+}
+
 // mailbox cuts one mailbox out of the configuration.
 func (m MailboxConfig) mailbox() intake.Mailbox {
 	return intake.Mailbox{
 		Name: m.Name, Controller: m.Controller, Address: m.Address, TLS: m.TLS, CAFile: m.CA,
 		User: m.User, Password: m.Password.Read,
 		Folders: m.Folders, Done: m.Done, Addresses: m.Addresses, AuthServID: m.AuthServID,
-		Confidential: m.Confidential, PollEvery: time.Duration(m.PollEvery), LookupTXT: net.LookupTXT,
+		Confidential: m.Confidential, PollEvery: time.Duration(m.PollEvery), LookupTXT: lookupTXT,
 	}
 }

@@ -2,9 +2,7 @@ package intake
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -77,11 +75,11 @@ func drop(t testing.TB, d *env.DovecotServer, name string, raw []byte) {
 }
 
 // TestChaos kills Dovecot, Redis and pollers at random while mails arrive, and
-// wants every mail in exactly one case. POSTERN_CRASH sets the number of
+// wants every mail in exactly one case. CRASH_ROUNDS sets the number of
 // kills (make crash), 10 unless told; 25 mails arrive between two.
 func TestChaos(t *testing.T) {
 	rounds := 10
-	if n, err := strconv.Atoi(os.Getenv("POSTERN_CRASH")); err == nil {
+	if n, err := strconv.Atoi(os.Getenv("CRASH_ROUNDS")); err == nil {
 		rounds = n
 	}
 	// Killed ten times a second, Dovecot keeps counting connections that are
@@ -121,7 +119,6 @@ func TestChaos(t *testing.T) {
 		switch rand.IntN(4) {
 		case 0:
 			d.Kill()
-			unlock(t, d)
 			arrive(13)
 			d.Start()
 		case 1:
@@ -162,20 +159,6 @@ func TestChaos(t *testing.T) {
 		left, err := filepath.Glob(filepath.Join(d.Dir, "mail", "cur", "*"))
 		return err == nil && len(left) == 0
 	})
-}
-
-// unlock removes the lock files a killed Dovecot leaves in the maildir: its
-// successors wait up to two minutes before they override one.
-func unlock(t testing.TB, d *env.DovecotServer) {
-	for _, pattern := range []string{"*lock", ".*/*lock"} {
-		locks, err := filepath.Glob(filepath.Join(d.Dir, "mail", pattern))
-		require.NoError(t, err)
-		for _, l := range locks {
-			if err := os.Remove(l); !errors.Is(err, fs.ErrNotExist) { // its owner may just have gone
-				require.NoError(t, err)
-			}
-		}
-	}
 }
 
 // established counts the open connections to a loopback address.

@@ -75,7 +75,6 @@ func TestDovecotMailBecomesCase(t *testing.T) {
 	require.Empty(t, dovecotFlags(t, c, "INBOX"))
 
 	d.Kill()
-	unlock(t, d)
 	eventually(t, "the failure is told", func() bool { return p.Health()[0].Failing != "" })
 	d.Start()
 	d.Deliver(letterFrom("2", "Please", "Erase me, too."))

@@ -56,7 +56,6 @@ func TestOAuthOnDovecot(t *testing.T) {
 
 			good.Store("revoked") // as when an administrator ends all sessions
 			d.Kill()
-			unlock(t, d)
 			d.Start()
 			d.Deliver(letterFrom("2", "x", "Erase me, too."))
 			eventually(t, "a refused token is replaced", func() bool { n, _, _ := s.counts(); return n == 2 })

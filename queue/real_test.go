@@ -85,10 +85,10 @@ func workerProcess(addr string) int {
 
 // TestWorkersKilled: two worker processes are killed at random while cases come
 // in; each case is bound, each receipt left at most once, and every event is
-// proven. POSTERN_TEST_CASES sets how many, 400 otherwise.
+// proven. CRASH_CASES sets how many, 400 otherwise.
 func TestWorkersKilled(t *testing.T) {
 	count := 400
-	if n, err := strconv.Atoi(os.Getenv("POSTERN_TEST_CASES")); err == nil {
+	if n, err := strconv.Atoi(os.Getenv("CRASH_CASES")); err == nil {
 		count = n
 	}
 	srv := env.Redis(t)

@@ -110,6 +110,7 @@ userdb {
 // Start starts the server again after Kill, over the same mail.
 func (d *DovecotServer) Start() {
 	d.t.Helper()
+	d.clearLocks()
 	d.proc = Start(d.t, "/usr/sbin/dovecot", "-F", "-c", d.conf)
 	WaitPort(d.t, d.proc, d.Addr)
 }
@@ -118,6 +119,17 @@ func (d *DovecotServer) Start() {
 func (d *DovecotServer) Kill() {
 	d.proc.Kill()
 	_ = os.Remove(filepath.Join(d.Dir, "run", "master.pid"))
+}
+
+// clearLocks removes the locks that killed processes left in the maildir:
+// Dovecot waits up to two minutes before it overrides one.
+func (d *DovecotServer) clearLocks() {
+	for _, pattern := range []string{"*lock", ".*/*lock"} {
+		locks, _ := filepath.Glob(filepath.Join(d.Dir, "mail", pattern))
+		for _, l := range locks {
+			_ = os.Remove(l)
+		}
+	}
 }
 
 // Deliver hands a message to the account's INBOX as a mail server would, by
