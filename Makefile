@@ -46,7 +46,7 @@ bench: ## the rooms' own benchmarks
 
 .PHONY: bench-relay
 bench-relay: ## messages per second end to end beside Postfix and Postfix with OpenDKIM (BENCH_ARGS="-scale 0.1")
-	./testmail/env/install.sh opendkim
+	./testmail/env/install.sh opendkim opendkim-tools
 	$(GO) run ./testmail/bench relay $(BENCH_ARGS)
 
 .PHONY: bench-loop
