@@ -87,11 +87,27 @@ func (c *cli) keysCommand() *cobra.Command {
 			if err := ring.Save(cfg.Keys); err != nil {
 				return err
 			}
-			fmt.Fprintln(c.stdout, "restart the server to use the new key; copy the file to every node first")
+			fmt.Fprintln(c.stdout, "copy the file to every node, then restart the servers to use the new key")
+			if kind == keys.Subject {
+				fmt.Fprintln(c.stdout, "stop them first and run `postern keys admit`: the store takes no subject-id key it was not told of")
+			}
 			return c.printKeys(ring)
 		}),
 	}
-	return group("keys", "Make, list and rotate the installation's keys", initKeys, list, rotate)
+	admit := &cobra.Command{
+		Use: "admit", Short: "Tell the store of a rotated subject-id key; run with the server stopped", Args: cobra.NoArgs,
+		RunE: verb(func(ctx context.Context, _ []string) error {
+			// The keys are checked by AdmitKeys itself: one has to be known.
+			return c.onNode(ctx, func(*node) error { return nil }, func(call caller) error {
+				if _, err := ask[struct{}](ctx, call, "keys/admit", struct{}{}); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintln(c.stdout, "the store knows the subject-id keys of this node")
+				return err
+			})
+		}),
+	}
+	return group("keys", "Make, list and rotate the installation's keys", initKeys, list, rotate, admit)
 }
 
 func (c *cli) loadKeys() (*Config, keys.Ring, error) {

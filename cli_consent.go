@@ -45,6 +45,9 @@ type idReply struct {
 
 func (n *node) consentOperations() []operation {
 	return []operation{
+		op("keys/admit", func(ctx context.Context, _ struct{}) (struct{}, error) {
+			return struct{}{}, n.consent.AdmitKeys(ctx)
+		}),
 		op("consent/record", n.recordConsent),
 		op("consent/show", n.showConsent),
 		upload("consent/import", n.importConsent),

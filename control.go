@@ -11,8 +11,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
+
+	"postern/gateway/consent"
 )
 
 // Verbs that touch a node's state reach the running server over a socket in
@@ -93,11 +94,12 @@ func serveControl(ctx context.Context, data string, handler http.Handler) error 
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("control socket: %w", err)
 	}
-	old := syscall.Umask(0o177) // the socket is the owner's alone from its first moment
-	l, err := net.Listen("unix", path)
-	syscall.Umask(old)
+	l, err := net.Listen("unix", path) // in a folder of mode 0700
 	if err != nil {
 		return fmt.Errorf("control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
 	}
 	return serveHTTP(ctx, &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}, l)
 }
@@ -209,8 +211,27 @@ func read[Resp any](status int, body []byte, err error) (resp Resp, _ error) {
 }
 
 // withNode runs f with a caller for the node's operations: the server's where
-// one runs, otherwise this process's own.
+// one runs, otherwise this process's own. Without a server, keys that the store
+// does not know are refused here: an opt-out written under them would be seen
+// by nobody (design D8).
 func (c *cli) withNode(ctx context.Context, f func(caller) error) error {
+	return c.onNode(ctx, func(n *node) error {
+		err := n.consent.Check(ctx)
+		if errors.Is(err, consent.ErrForeignKey) {
+			return err
+		}
+		if err == nil {
+			err = n.engine.LoadModes(ctx)
+		}
+		if err != nil { // Redis away: each operation says what it can't do
+			n.log.Debug("the store could not be checked", "err", err)
+		}
+		return nil
+	}, f)
+}
+
+// onNode is withNode with a check of the caller's own.
+func (c *cli) onNode(ctx context.Context, check func(*node) error, f func(caller) error) error {
 	cfg, err := c.load()
 	if err != nil {
 		return err
@@ -223,6 +244,8 @@ func (c *cli) withNode(ctx context.Context, f func(caller) error) error {
 	if err != nil {
 		return err
 	}
-	err = f(inProcess(controlHandler(n.operations())))
+	if err = check(n); err == nil {
+		err = f(inProcess(controlHandler(n.operations())))
+	}
 	return errors.Join(err, n.close())
 }

@@ -134,6 +134,7 @@ func (n *node) openStores(ctx context.Context) error {
 
 // openRedis connects to the configured Redis, or starts one of its own.
 func (n *node) openRedis(ctx context.Context) (redis.UniversalClient, error) {
+	redis.SetLogger(redisLog{n.log})
 	url := n.cfg.Redis.URL
 	if n.cfg.Redis.Managed {
 		child, err := startRedis(ctx, filepath.Join(n.cfg.Data, "redis"))

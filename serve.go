@@ -16,7 +16,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
@@ -56,7 +55,6 @@ func newLogger(c LogConfig, w io.Writer) *slog.Logger {
 // serve runs a node until ctx ends: opens the rooms, starts what takes mail
 // last, and stops it first.
 func serve(ctx context.Context, cfg *Config, o nodeOptions) error {
-	redis.SetLogger(redisLog{o.log})
 	n, err := openNode(ctx, cfg, o)
 	if err != nil {
 		return err
