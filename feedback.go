@@ -5,6 +5,8 @@ import (
 
 	"postern/gateway/address"
 	"postern/gateway/consent"
+	"postern/gateway/stream"
+	"postern/gateway/unsubscribe"
 	"postern/intake/report"
 )
 
@@ -16,11 +18,7 @@ type bounces struct{ node *node }
 
 // Bounced counts a hard bounce of the person the token names.
 func (b bounces) Bounced(ctx context.Context, r report.Bounce) error {
-	t, err := b.node.codec.Open(r.Token)
-	if err != nil {
-		return nil
-	}
-	st, ok := b.node.engine.Streams().ByNumber(t.Stream)
+	t, st, ok := b.ours(r.Token)
 	if !ok {
 		return nil
 	}
@@ -33,6 +31,16 @@ func (b bounces) Bounced(ctx context.Context, r report.Bounce) error {
 		}
 	}
 	return nil
+}
+
+// ours opens a token and finds its stream; false where it is none of ours.
+func (b bounces) ours(token string) (unsubscribe.Token, stream.Stream, bool) {
+	t, err := b.node.codec.Open(token)
+	if err != nil {
+		return t, stream.Stream{}, false
+	}
+	st, ok := b.node.engine.Streams().ByNumber(t.Stream)
+	return t, st, ok
 }
 
 // is tells whether an address is the subject's, under any live key.
@@ -48,15 +56,11 @@ func (b bounces) is(subject address.SubjectID, controller string, a address.Addr
 // Complained stops all marketing of the controller to the person at once
 // (HDR-4).
 func (b bounces) Complained(ctx context.Context, r report.Complaint) error {
-	t, err := b.node.codec.Open(r.Token)
-	if err != nil {
-		return nil
-	}
-	st, ok := b.node.engine.Streams().ByNumber(t.Stream)
+	t, st, ok := b.ours(r.Token)
 	if !ok {
 		return nil
 	}
-	_, err = b.node.consent.Suppress(ctx, consent.Suppression{
+	_, err := b.node.consent.Suppress(ctx, consent.Suppression{
 		ID: "arf:" + r.Token, Time: r.At, Controller: st.Controller, Subject: t.Subject,
 		Scope: consent.ScopeController, Reason: consent.Complained, Source: "feedback-report:" + r.Mailbox, Actor: "rule",
 	})

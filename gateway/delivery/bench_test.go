@@ -111,9 +111,7 @@ func benchRelay(b *testing.B, size, writers, rcpts int, personal bool, offer []s
 	}
 	wg.Wait()
 	<-arrived
-	for store.Stats().Messages > 0 {
-		time.Sleep(time.Millisecond)
-	}
+	waitEmpty(store)
 	b.StopTimer()
 	var all []time.Duration
 	for _, a := range accepts {
@@ -188,9 +186,7 @@ func BenchmarkBacklog(b *testing.B) {
 			b.ResetTimer()
 			go func() { done <- d.Run(ctx) }()
 			accept(b.N / 5)
-			for store.Stats().Messages > 0 {
-				time.Sleep(time.Millisecond)
-			}
+			waitEmpty(store)
 			b.StopTimer()
 			cancel()
 			<-done
@@ -204,3 +200,12 @@ func BenchmarkBacklog(b *testing.B) {
 
 // BenchmarkLarge relays messages of 25 MB, four at a time: memory is the point.
 func BenchmarkLarge(b *testing.B) { benchRelay(b, 25<<20, 4, 1, false, nil) }
+
+// waitEmpty waits until nothing is spooled any more.
+func waitEmpty(store *spool.Store) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for store.Stats().Messages > 0 {
+		<-tick.C
+	}
+}
