@@ -18,10 +18,27 @@ need swaks swaks
 need chromium chromium
 [ -d /usr/lib/dovecot ] && [ -x /usr/lib/dovecot/imap ] || packages="$packages dovecot-imapd"
 [ -d /usr/share/fonts/truetype/noto ] || packages="$packages fonts-noto-core"
+need npm "nodejs npm" # fetches axe-core
 for extra in "$@"; do
 	dpkg -s "$extra" >/dev/null 2>&1 || packages="$packages $extra"
 done
-[ -n "$packages" ] || exit 0
+
+# axe-core, for testmail/browser, goes into the user's cache: its version and
+# checksum stand in axe-core.txt.
+axe() {
+	read -r version sum <"$(dirname "$0")/../browser/axe-core.txt"
+	dir="${XDG_CACHE_HOME:-$HOME/.cache}/postern-tests/axe-core-$version"
+	[ ! -e "$dir/axe.min.js" ] || return 0
+	echo "fetching: axe-core $version"
+	into=$(mktemp -d)
+	(cd "$into" && npm pack --silent "axe-core@$version" >/dev/null && tar xzf "axe-core-$version.tgz")
+	echo "$sum  $into/package/axe.min.js" | sha256sum -c --quiet
+	mkdir -p "$dir"
+	mv "$into/package/LICENSE" "$dir/LICENSE"
+	mv "$into/package/axe.min.js" "$dir/axe.min.js"
+	rm -rf "$into"
+}
+[ -n "$packages" ] || { axe; exit 0; }
 
 if [ "$(id -u)" -eq 0 ]; then
 	root() { "$@"; }
@@ -56,3 +73,4 @@ if ! install; then
 	install || { cat "$log" >&2; echo "install.sh: apt-get could not install:$packages" >&2; exit 1; }
 fi
 rm -f "$log"
+axe
