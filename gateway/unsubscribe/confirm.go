@@ -4,11 +4,11 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"time"
 
 	"postern/gateway/address"
 	"postern/gateway/consent"
 	"postern/gateway/stream"
+	"postern/gateway/webpage"
 )
 
 const linkConfirm = "confirm"
@@ -27,13 +27,13 @@ func (h *handler) confirm(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a, st, known := h.about(w, r, tok.Stream, "/c/"+text)
-	if c := h.texts.find(l.Locale); c != nil && h.texts.find(r.URL.Query().Get("lang")) == nil {
-		a.words = c // the language of the mail
+	if c := h.texts.Find(l.Locale); c != nil && h.texts.Find(r.URL.Query().Get("lang")) == nil {
+		a.Words = c // the language of the mail
 	}
 	if !h.allowed(a) {
 		return
 	}
-	again := form{Action: a.pathWithLang(), Hidden: []pair{{act, "confirm"}}}
+	again := webpage.Form{Action: a.Action(), Hidden: []webpage.Pair{{Name: act, Value: "confirm"}}}
 	if !known {
 		h.opts.Log.Error("a genuine confirmation names a stream that is not configured", "stream", tok.Stream)
 		h.away(a, "confirm", again)
@@ -51,8 +51,8 @@ func (h *handler) confirm(w http.ResponseWriter, r *http.Request) {
 }
 
 // showConfirm shows what was agreed to, as it was stored.
-func (h *handler) showConfirm(a *ask, st stream.Stream, l link, again form) {
-	ctx, cancel := h.working(a.r)
+func (h *handler) showConfirm(a *webpage.Ask, st stream.Stream, l link, again webpage.Form) {
+	ctx, cancel := h.working(a.R)
 	defer cancel()
 	head, _, _ := strings.Cut(l.ID, "-") // an event's id begins with its subject
 	subject, err := address.ParseSubjectID(head)
@@ -72,11 +72,11 @@ func (h *handler) showConfirm(a *ask, st stream.Stream, l link, again form) {
 		return
 	}
 	h.count.WithLabelValues("confirm", "shown").Inc()
-	again.Button = h.say(a, "confirm_button")
-	h.write(a, page{
-		Status: http.StatusOK, Heading: h.say(a, "confirm_heading", "list", st.Title),
-		Lead:  []string{h.say(a, "confirm_lead", "date", h.date(a, given.Time)), given.Terms.Wording},
-		Forms: []form{again}, After: []string{h.say(a, "confirm_back")},
+	again.Button = a.Say("confirm_button")
+	h.write(a, webpage.Page{
+		Status: http.StatusOK, Heading: a.Say("confirm_heading", "list", st.Title),
+		Lead:  []string{a.Say("confirm_lead", "date", a.Date(given.Time)), given.Terms.Wording},
+		Forms: []webpage.Form{again}, After: []string{a.Say("confirm_back")},
 	})
 }
 
@@ -91,8 +91,8 @@ func eventOf(p consent.Profile, id string) (consent.EventRecord, bool) {
 	return consent.EventRecord{}, false
 }
 
-func (h *handler) takeConfirm(a *ask, st stream.Stream, l link, again form) {
-	ctx, cancel := h.working(a.r)
+func (h *handler) takeConfirm(a *webpage.Ask, st stream.Stream, l link, again webpage.Form) {
+	ctx, cancel := h.working(a.R)
 	defer cancel()
 	_, err := h.reg.Record(ctx, consent.Event{
 		// One id for the link: a second click is the same confirmation.
@@ -107,29 +107,18 @@ func (h *handler) takeConfirm(a *ask, st stream.Stream, l link, again form) {
 		h.away(a, "confirm", again)
 	default:
 		h.count.WithLabelValues("confirm", "acted").Inc()
-		h.write(a, page{
-			Status: http.StatusOK, Heading: h.say(a, "confirmed_heading"),
-			Lead: []string{h.say(a, "confirmed_lead", "list", st.Title, "controller", a.who.Name)},
+		h.write(a, webpage.Page{
+			Status: http.StatusOK, Heading: a.Say("confirmed_heading"),
+			Lead: []string{a.Say("confirmed_lead", "list", st.Title, "controller", a.Who.Name)},
 		})
 	}
 }
 
-func (h *handler) confirmOver(a *ask, st stream.Stream) {
+func (h *handler) confirmOver(a *webpage.Ask, st stream.Stream) {
 	h.count.WithLabelValues("confirm", "refused").Inc()
-	pg := page{Status: http.StatusGone, Heading: h.say(a, "confirm_over_heading"), Lead: []string{h.say(a, "confirm_over_lead")}}
+	pg := webpage.Page{Status: http.StatusGone, Heading: a.Say("confirm_over_heading"), Lead: []string{a.Say("confirm_over_lead")}}
 	if h.opts.Mailer != nil && !st.Retired {
-		pg.Links = []anchor{{Text: h.say(a, "signup_heading", "list", st.Title), Href: h.opts.BasePath + "/s/" + st.Name + a.langQuery()}}
+		pg.Links = []webpage.Anchor{{Text: a.Say("signup_heading", "list", st.Title), Href: h.opts.BasePath + "/s/" + st.Name + a.LangQuery()}}
 	}
 	h.write(a, pg)
-}
-
-// date writes a day in the page's language and the controller's zone.
-func (h *handler) date(a *ask, t time.Time) string {
-	zone := time.UTC
-	if a.who != nil {
-		if z, err := time.LoadLocation(a.who.TimeZone); err == nil {
-			zone = z
-		}
-	}
-	return t.In(zone).Format(h.say(a, "date_layout"))
 }

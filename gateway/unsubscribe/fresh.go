@@ -9,6 +9,7 @@ import (
 
 	"postern/gateway/address"
 	"postern/gateway/stream"
+	"postern/gateway/webpage"
 )
 
 // fresh serves POST /fresh: a person whose link is broken types their address
@@ -20,39 +21,39 @@ func (h *handler) fresh(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method == http.MethodPost {
-		if v, err := readForm(w, r); err == nil && has(v, act, "fresh") {
+		if v, err := webpage.ReadForm(w, r); err == nil && webpage.Has(v, act, "fresh") {
 			h.takeFresh(a, strings.TrimSpace(v.Get("address")))
 			return
 		}
 	}
 	h.count.WithLabelValues("fresh", "shown").Inc()
-	h.write(a, page{Status: http.StatusOK, Heading: h.say(a, "broken_button"), Forms: []form{h.freshForm(a)}})
+	h.write(a, webpage.Page{Status: http.StatusOK, Heading: a.Say("broken_button"), Forms: []webpage.Form{h.freshForm(a)}})
 }
 
-func (h *handler) freshForm(a *ask) form {
-	return form{
-		Action: h.opts.BasePath + "/fresh" + a.langQuery(), Hidden: []pair{{act, "fresh"}},
-		Fields: []field{{Name: "address", Label: h.say(a, "address"), Type: "email", Autocomplete: "email", Note: h.say(a, "broken_note")}},
-		Button: h.say(a, "broken_button"),
+func (h *handler) freshForm(a *webpage.Ask) webpage.Form {
+	return webpage.Form{
+		Action: h.opts.BasePath + "/fresh" + a.LangQuery(), Hidden: []webpage.Pair{{Name: act, Value: "fresh"}},
+		Fields: []webpage.Field{{Name: "address", Label: a.Say("address"), Type: "email", Autocomplete: "email", Note: a.Say("broken_note")}},
+		Button: a.Say("broken_button"),
 	}
 }
 
-func (h *handler) takeFresh(a *ask, typed string) {
+func (h *handler) takeFresh(a *webpage.Ask, typed string) {
 	now := h.opts.Now()
-	if !h.perClient.take(h.clientOf(a.r), now) || !h.total.take("", now) {
+	if !h.perClient.take(h.clientOf(a.R), now) || !h.total.take("", now) {
 		h.tooMany(a, "fresh")
 		return
 	}
 	to, err := address.Parse(typed)
 	if err != nil {
 		h.count.WithLabelValues("fresh", "refused").Inc()
-		h.write(a, page{
-			Status: http.StatusUnprocessableEntity, Heading: h.say(a, "signup_bad_heading"),
-			Lead: []string{h.say(a, "signup_bad_lead")}, Forms: []form{h.freshForm(a)},
+		h.write(a, webpage.Page{
+			Status: http.StatusUnprocessableEntity, Heading: a.Say("signup_bad_heading"),
+			Lead: []string{a.Say("signup_bad_lead")}, Forms: []webpage.Form{h.freshForm(a)},
 		})
 		return
 	}
-	ctx, cancel := h.working(a.r)
+	ctx, cancel := h.working(a.R)
 	defer cancel()
 	even := time.NewTimer(h.opts.EvenTime)
 	defer even.Stop()
@@ -63,14 +64,14 @@ func (h *handler) takeFresh(a *ask, typed string) {
 	}
 	select {
 	case <-even.C:
-	case <-a.r.Context().Done():
+	case <-a.R.Context().Done():
 	}
 	h.count.WithLabelValues("fresh", "acted").Inc()
-	h.write(a, page{Status: http.StatusOK, Heading: h.say(a, "fresh_heading"), Lead: []string{h.say(a, "fresh_lead")}})
+	h.write(a, webpage.Page{Status: http.StatusOK, Heading: a.Say("fresh_heading"), Lead: []string{a.Say("fresh_lead")}})
 }
 
 // sendFresh mails links of each controller that mails this address.
-func (h *handler) sendFresh(ctx context.Context, a *ask, to address.Address) error {
+func (h *handler) sendFresh(ctx context.Context, a *webpage.Ask, to address.Address) error {
 	var errs []error
 	for _, c := range h.streams().Controllers() {
 		errs = append(errs, h.sendFreshOf(ctx, a, c, to))
@@ -78,7 +79,7 @@ func (h *handler) sendFresh(ctx context.Context, a *ask, to address.Address) err
 	return errors.Join(errs...)
 }
 
-func (h *handler) sendFreshOf(ctx context.Context, a *ask, c stream.Controller, to address.Address) error {
+func (h *handler) sendFreshOf(ctx context.Context, a *webpage.Ask, c stream.Controller, to address.Address) error {
 	p, err := h.reg.Profile(ctx, c.ID, to)
 	if err != nil || len(p.Subjects) == 0 {
 		return err
@@ -99,7 +100,7 @@ func (h *handler) sendFreshOf(ctx context.Context, a *ask, c stream.Controller, 
 		return nil
 	}
 	return h.opts.Mailer.Send(ctx, Confirmation{
-		To: to, Link: first, Language: a.words.tag, Controller: c.ID, Subject: h.say(a, "fresh_subject"),
-		Text: h.say(a, "fresh_body", "controller", c.Name) + "\n\n" + strings.Join(lines, "\n\n") + "\n\n" + h.say(a, "fresh_ignore") + "\n",
+		To: to, Link: first, Language: a.Words.Tag(), Controller: c.ID, Subject: a.Say("fresh_subject"),
+		Text: a.Say("fresh_body", "controller", c.Name) + "\n\n" + strings.Join(lines, "\n\n") + "\n\n" + a.Say("fresh_ignore") + "\n",
 	})
 }

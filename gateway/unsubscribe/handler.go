@@ -2,6 +2,7 @@ package unsubscribe
 
 import (
 	"context"
+	"embed"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,11 +12,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"postern/gateway/stream"
+	"postern/gateway/webpage"
 )
 
 // handler answers data subjects.
 type handler struct {
-	*renderer
+	*webpage.Renderer
+	texts   *webpage.Texts
 	reg     Registry
 	streams func() *stream.Set
 	codec   *Codec
@@ -36,11 +39,15 @@ func NewHandler(reg Registry, streams func() *stream.Set, codec *Codec, opts Opt
 	if opts.Mailer != nil && !strings.HasPrefix(opts.PublicURL, "https://") && !strings.HasPrefix(opts.PublicURL, "http://") {
 		return nil, errors.New("unsubscribe pages: sign-up needs the public URL for its links")
 	}
-	rd, err := newRenderer(opts.BasePath)
+	texts, err := webpage.LoadTexts(textFiles, "text/*.toml")
 	if err != nil {
 		return nil, fmt.Errorf("unsubscribe pages: %w", err)
 	}
-	h := &handler{renderer: rd, reg: reg, streams: streams, codec: codec, opts: opts}
+	rd, err := webpage.NewRenderer(opts.BasePath, texts)
+	if err != nil {
+		return nil, fmt.Errorf("unsubscribe pages: %w", err)
+	}
+	h := &handler{Renderer: rd, texts: texts, reg: reg, streams: streams, codec: codec, opts: opts}
 	h.perClient = newLimiter(time.Hour, opts.PerClient)
 	h.perAddress = newLimiter(24*time.Hour, opts.PerAddress)
 	h.total = newLimiter(time.Hour, opts.Total)
@@ -53,7 +60,7 @@ func NewHandler(reg Registry, streams func() *stream.Set, codec *Codec, opts Opt
 			return nil, fmt.Errorf("unsubscribe metrics: %w", err)
 		}
 	}
-	return h.guard(h.routes()), nil
+	return webpage.Guard(h.routes(), opts.Log), nil
 }
 
 func (h *handler) routes() http.Handler {
@@ -68,131 +75,85 @@ func (h *handler) routes() http.Handler {
 		mux.HandleFunc("/c/{link}", h.confirm)
 		mux.HandleFunc("/fresh", h.fresh)
 	}
-	mux.HandleFunc("GET /static/{file}", h.static)
-	mux.HandleFunc("GET /robots.txt", robots)
+	mux.HandleFunc("GET /static/{file}", h.Static)
+	mux.HandleFunc("GET /robots.txt", webpage.Robots)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		h.nothing(h.stranger(w, r, "/"), http.StatusNotFound)
 	})
 	return mux
 }
 
-// robots asks crawlers to leave the links alone; none of them can act anyway.
-func robots(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = w.Write([]byte("User-agent: *\nDisallow: /\n"))
-}
-
-// guard sets what every answer carries and keeps a fault in one request from
-// ending the others. Links are secrets: they must not get into caches,
-// referrers or search engines (look.md section 2).
-func (h *handler) guard(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		head := w.Header()
-		head.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-		head.Set("Cache-Control", "no-store")
-		head.Set("Referrer-Policy", "no-referrer")
-		head.Set("X-Robots-Tag", "noindex, nofollow, noarchive")
-		head.Set("X-Content-Type-Options", "nosniff")
-		head.Set("Cross-Origin-Opener-Policy", "same-origin")
-		head.Set("Cross-Origin-Resource-Policy", "same-origin")
-		defer func() {
-			if fault := recover(); fault != nil {
-				h.opts.Log.Error("unsubscribe page fault", "kind", fmt.Sprintf("%T", fault))
-				w.WriteHeader(http.StatusInternalServerError)
-			}
-		}()
-		next.ServeHTTP(w, r)
-	})
-}
-
-// words picks the language: what the person clicked, then the stream's, then
-// the browser's, then the controller's (look.md section 2).
-func (h *handler) words(r *http.Request, streamTag, controllerTag string) *catalogue {
-	for _, c := range []*catalogue{
-		h.texts.find(r.URL.Query().Get("lang")), h.texts.find(streamTag),
-		h.texts.accept(r.Header.Get("Accept-Language")), h.texts.find(controllerTag),
-	} {
-		if c != nil {
-			return c
-		}
-	}
-	return h.texts.byTag[fallbackTag]
-}
-
 // stranger is an ask of which nothing is known. Where there is one controller
 // only, it is named: that tells nothing about a person, and how to reach it.
-func (h *handler) stranger(w http.ResponseWriter, r *http.Request, here string) *ask {
-	a := &ask{w: w, r: r, here: h.opts.BasePath + here}
-	tag := ""
+func (h *handler) stranger(w http.ResponseWriter, r *http.Request, here string) *webpage.Ask {
+	var who *stream.Controller
 	if all := h.streams().Controllers(); len(all) == 1 {
-		a.who, tag = &all[0], all[0].Language
+		who = &all[0]
 	}
-	a.words = h.words(r, "", tag)
-	return a
+	return h.Ask(w, r, who, here, "")
 }
 
 // about fills an ask from what a token names. It is false where the stream is
 // no longer configured.
-func (h *handler) about(w http.ResponseWriter, r *http.Request, number uint16, here string) (*ask, stream.Stream, bool) {
-	a := &ask{w: w, r: r, here: h.opts.BasePath + here}
+func (h *handler) about(w http.ResponseWriter, r *http.Request, number uint16, here string) (*webpage.Ask, stream.Stream, bool) {
 	set := h.streams()
 	st, ok := set.ByNumber(number)
 	c, known := set.Controller(st.Controller)
 	if !ok || !known {
-		a.words = h.words(r, "", "")
-		return a, st, false
+		return h.Ask(w, r, nil, here, ""), st, false
 	}
-	a.who = &c
-	a.words = h.words(r, st.Language, c.Language)
-	return a, st, true
+	return h.Ask(w, r, &c, here, st.Language), st, true
 }
 
 // write renders and says when the template fails, which no request can cause.
-func (h *handler) write(a *ask, pg page) {
-	if err := h.render(a, pg); err != nil {
+func (h *handler) write(a *webpage.Ask, pg webpage.Page) {
+	if err := h.Render(a, pg); err != nil {
 		h.opts.Log.Error("page could not be made", "error", err)
-		http.Error(a.w, "error", http.StatusInternalServerError)
+		http.Error(a.W, "error", http.StatusInternalServerError)
 	}
 }
 
 // nothing answers requests that no page takes.
-func (h *handler) nothing(a *ask, status int) {
+func (h *handler) nothing(a *webpage.Ask, status int) {
 	h.count.WithLabelValues("other", "refused").Inc()
-	h.write(a, page{Status: status, Heading: h.say(a, "nothing_heading"), Lead: []string{h.say(a, "nothing_lead")}})
+	h.write(a, webpage.Page{Status: status, Heading: a.Say("nothing_heading"), Lead: []string{a.Say("nothing_lead")}})
 }
 
 // broken answers a link that does not authenticate (UNS-5).
-func (h *handler) broken(a *ask, name string) {
+func (h *handler) broken(a *webpage.Ask, name string) {
 	h.count.WithLabelValues(name, "broken").Inc()
-	pg := page{Status: http.StatusNotFound, Heading: h.say(a, "broken_heading"), Lead: []string{h.say(a, "broken_lead_plain")}}
+	pg := webpage.Page{Status: http.StatusNotFound, Heading: a.Say("broken_heading"), Lead: []string{a.Say("broken_lead_plain")}}
 	if h.opts.Mailer != nil {
-		pg.Lead, pg.Forms = []string{h.say(a, "broken_lead")}, []form{h.freshForm(a)}
+		pg.Lead, pg.Forms = []string{a.Say("broken_lead")}, []webpage.Form{h.freshForm(a)}
 	}
 	h.write(a, pg)
 }
 
 // away answers where nothing may be claimed: it was not stored for certain.
 // The form repeats the act.
-func (h *handler) away(a *ask, name string, again form) {
+func (h *handler) away(a *webpage.Ask, name string, again webpage.Form) {
 	h.count.WithLabelValues(name, "away").Inc()
-	again.Button = h.say(a, "away_button")
-	h.write(a, page{Status: http.StatusServiceUnavailable, Heading: h.say(a, "away_heading"), Lead: []string{h.say(a, "away_lead")}, Forms: []form{again}})
+	again.Button = a.Say("away_button")
+	h.write(a, webpage.Page{Status: http.StatusServiceUnavailable, Heading: a.Say("away_heading"), Lead: []string{a.Say("away_lead")}, Forms: []webpage.Form{again}})
 }
 
 // allowed answers OPTIONS and methods without meaning here; true: go on.
-func (h *handler) allowed(a *ask) bool {
-	switch a.r.Method {
+func (h *handler) allowed(a *webpage.Ask) bool {
+	switch a.R.Method {
 	case http.MethodGet, http.MethodHead, http.MethodPost:
 		return true
 	case http.MethodOptions:
-		a.w.Header().Set("Allow", allowedMethods)
-		a.w.WriteHeader(http.StatusNoContent)
+		a.W.Header().Set("Allow", allowedMethods)
+		a.W.WriteHeader(http.StatusNoContent)
 		return false
 	}
-	a.w.Header().Set("Allow", allowedMethods)
+	a.W.Header().Set("Allow", allowedMethods)
 	h.nothing(a, http.StatusMethodNotAllowed)
 	return false
 }
+
+//go:embed text/*.toml
+var textFiles embed.FS
 
 const allowedMethods = "GET, HEAD, OPTIONS, POST"
 
@@ -200,14 +161,6 @@ const allowedMethods = "GET, HEAD, OPTIONS, POST"
 // an opt-out once read is carried out.
 func (h *handler) working(r *http.Request) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(r.Context()), h.opts.Timeout)
-}
-
-// pathWithLang keeps the chosen language over a POST.
-func (a *ask) pathWithLang() string {
-	if a.r.URL.Query().Get("lang") == "" {
-		return a.here
-	}
-	return a.here + "?lang=" + a.words.tag
 }
 
 // tokenOf reads the token of a link; mail clients append dots and brackets.

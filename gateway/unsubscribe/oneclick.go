@@ -5,6 +5,7 @@ import (
 	"path"
 
 	"postern/gateway/stream"
+	"postern/gateway/webpage"
 )
 
 // act is the hidden field by which a page's own form says what it wants.
@@ -29,12 +30,12 @@ func (h *handler) unsubscribe(w http.ResponseWriter, r *http.Request) {
 		// The person is right and the configuration is wrong: nothing may be
 		// claimed, and an operator must know.
 		h.opts.Log.Error("a genuine token names a stream that is not configured", "stream", tok.Stream)
-		h.away(a, "unsubscribe", form{Action: a.pathWithLang()})
+		h.away(a, "unsubscribe", webpage.Form{Action: a.Action()})
 		return
 	}
 	source := ""
 	if r.Method == http.MethodPost {
-		if v, err := readForm(w, r); err == nil {
+		if v, err := webpage.ReadForm(w, r); err == nil {
 			source = sourceOf(v)
 		}
 	}
@@ -50,54 +51,52 @@ func sourceOf(v map[string][]string) string {
 	switch {
 	case isOneClick(v):
 		return "one-click"
-	case has(v, act, "unsubscribe"):
+	case webpage.Has(v, act, "unsubscribe"):
 		return "page"
 	}
 	return ""
 }
 
 // before is the page that asks: it has changed nothing.
-func (h *handler) before(a *ask, st stream.Stream) {
+func (h *handler) before(a *webpage.Ask, st stream.Stream) {
 	h.count.WithLabelValues("unsubscribe", "shown").Inc()
-	h.write(a, page{
+	h.write(a, webpage.Page{
 		Status:  http.StatusOK,
-		Heading: h.say(a, "unsubscribe_heading", "list", st.Title),
-		Lead:    []string{h.say(a, "unsubscribe_lead", "list", st.Title, "controller", a.who.Name)},
-		Forms:   []form{{Action: a.pathWithLang(), Hidden: []pair{{act, "unsubscribe"}}, Button: h.say(a, "unsubscribe_button")}},
-		Links:   []anchor{h.other(a)},
+		Heading: a.Say("unsubscribe_heading", "list", st.Title),
+		Lead:    []string{a.Say("unsubscribe_lead", "list", st.Title, "controller", a.Who.Name)},
+		Forms:   []webpage.Form{{Action: a.Action(), Hidden: []webpage.Pair{{Name: act, Value: "unsubscribe"}}, Button: a.Say("unsubscribe_button")}},
+		Links:   []webpage.Anchor{h.other(a)},
 	})
 }
 
 // stop carries the opt-out out and says so once it is durable (UNS-7).
-func (h *handler) stop(a *ask, st stream.Stream, tok Token, source string) {
-	ctx, cancel := h.working(a.r)
+func (h *handler) stop(a *webpage.Ask, st stream.Stream, tok Token, source string) {
+	ctx, cancel := h.working(a.R)
 	defer cancel()
 	id, err := h.suppressStream(ctx, st, tok, source)
 	if err != nil {
 		h.opts.Log.Error("opt-out could not be stored", "id", id, "error", err)
-		h.away(a, "unsubscribe", form{Action: a.pathWithLang(), Hidden: []pair{{act, "unsubscribe"}}})
+		h.away(a, "unsubscribe", webpage.Form{Action: a.Action(), Hidden: []webpage.Pair{{Name: act, Value: "unsubscribe"}}})
 		return
 	}
 	h.count.WithLabelValues("unsubscribe", "acted").Inc()
-	h.write(a, page{
+	h.write(a, webpage.Page{
 		Status:  http.StatusOK,
-		Heading: h.say(a, "done_heading"),
-		Lead:    []string{h.say(a, "done_lead", "list", st.Title)},
-		Forms:   []form{h.undoForm(a, id, tok)},
-		Links:   []anchor{h.other(a)},
+		Heading: a.Say("done_heading"),
+		Lead:    []string{a.Say("done_lead", "list", st.Title)},
+		Forms:   []webpage.Form{h.undoForm(a, id, tok)},
+		Links:   []webpage.Anchor{h.other(a)},
 	})
 }
 
 // other leads to the preferences of the same person.
-func (h *handler) other(a *ask) anchor {
-	href := h.opts.BasePath + "/p/" + path.Base(a.here) + a.langQuery()
-	return anchor{Text: h.say(a, "unsubscribe_other", "controller", a.who.Name), Href: href}
+func (h *handler) other(a *webpage.Ask) webpage.Anchor {
+	href := h.opts.BasePath + "/p/" + path.Base(a.Here) + a.LangQuery()
+	return webpage.Anchor{Text: a.Say("unsubscribe_other", "controller", a.Who.Name), Href: href}
 }
 
-// langQuery carries a chosen language to another page.
-func (a *ask) langQuery() string {
-	if a.r.URL.Query().Get("lang") == "" {
-		return ""
-	}
-	return "?lang=" + a.words.tag
+// isOneClick tells whether the form holds the pair of RFC 8058 section 3.1.
+// Further fields are ignored (UNS-4).
+func isOneClick(v map[string][]string) bool {
+	return webpage.Has(v, "List-Unsubscribe", "One-Click")
 }

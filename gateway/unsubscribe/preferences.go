@@ -9,6 +9,7 @@ import (
 
 	"postern/gateway/consent"
 	"postern/gateway/stream"
+	"postern/gateway/webpage"
 )
 
 // preferences serves /p/TOKEN: every list of the controller, and the end of
@@ -30,16 +31,16 @@ func (h *handler) preferences(w http.ResponseWriter, r *http.Request) {
 	}
 	if !known {
 		h.opts.Log.Error("a genuine token names a stream that is not configured", "stream", tok.Stream)
-		h.away(a, "preferences", form{Action: a.pathWithLang()})
+		h.away(a, "preferences", webpage.Form{Action: a.Action()})
 		return
 	}
 	if r.Method == http.MethodPost {
-		if v, err := readForm(w, r); err == nil {
+		if v, err := webpage.ReadForm(w, r); err == nil {
 			switch {
-			case has(v, act, "stop"):
+			case webpage.Has(v, act, "stop"):
 				h.stopAll(a, st.Controller, tok)
 				return
-			case has(v, act, "save"):
+			case webpage.Has(v, act, "save"):
 				h.save(a, st.Controller, tok, v["shown"], v["list"])
 				return
 			}
@@ -48,40 +49,40 @@ func (h *handler) preferences(w http.ResponseWriter, r *http.Request) {
 	h.showPreferences(a, st.Controller, tok)
 }
 
-func (h *handler) showPreferences(a *ask, controller string, tok Token) {
-	ctx, cancel := h.working(a.r)
+func (h *handler) showPreferences(a *webpage.Ask, controller string, tok Token) {
+	ctx, cancel := h.working(a.R)
 	defer cancel()
 	p, err := h.reg.ProfileSubject(ctx, controller, tok.Subject)
 	if err != nil {
 		h.opts.Log.Error("preferences could not be read", "error", err)
 		h.count.WithLabelValues("preferences", "away").Inc()
-		h.write(a, page{
-			Status: http.StatusServiceUnavailable, Heading: h.say(a, "preferences_heading", "controller", a.who.Name),
-			Lead: []string{h.say(a, "away_lead")}, Forms: []form{h.stopForm(a)},
+		h.write(a, webpage.Page{
+			Status: http.StatusServiceUnavailable, Heading: a.Say("preferences_heading", "controller", a.Who.Name),
+			Lead: []string{a.Say("away_lead")}, Forms: []webpage.Form{h.stopForm(a)},
 		})
 		return
 	}
-	save := form{Action: a.pathWithLang(), Hidden: []pair{{act, "save"}}, Legend: h.say(a, "preferences_legend"), Button: h.say(a, "preferences_save")}
+	save := webpage.Form{Action: a.Action(), Hidden: []webpage.Pair{{Name: act, Value: "save"}}, Legend: a.Say("preferences_legend"), Button: a.Say("preferences_save")}
 	for _, st := range h.lists(controller) {
 		on := receives(p, st)
-		save.Checks = append(save.Checks, check{Name: "list", Value: st.Name, Label: st.Title, On: on})
+		save.Checks = append(save.Checks, webpage.Check{Name: "list", Value: st.Name, Label: st.Title, On: on})
 		if on {
-			save.Hidden = append(save.Hidden, pair{"shown", st.Name})
+			save.Hidden = append(save.Hidden, webpage.Pair{Name: "shown", Value: st.Name})
 		}
 	}
-	forms := []form{h.stopForm(a)}
+	forms := []webpage.Form{h.stopForm(a)}
 	if len(save.Checks) > 0 {
-		forms = []form{save, h.stopForm(a)}
+		forms = []webpage.Form{save, h.stopForm(a)}
 	}
 	h.count.WithLabelValues("preferences", "shown").Inc()
-	h.write(a, page{
-		Status: http.StatusOK, Heading: h.say(a, "preferences_heading", "controller", a.who.Name),
-		Lead: []string{h.say(a, "preferences_lead")}, Forms: forms, After: []string{h.say(a, "preferences_stop_note")},
+	h.write(a, webpage.Page{
+		Status: http.StatusOK, Heading: a.Say("preferences_heading", "controller", a.Who.Name),
+		Lead: []string{a.Say("preferences_lead")}, Forms: forms, After: []string{a.Say("preferences_stop_note")},
 	})
 }
 
-func (h *handler) stopForm(a *ask) form {
-	return form{Action: a.pathWithLang(), Hidden: []pair{{act, "stop"}}, Button: h.say(a, "preferences_stop")}
+func (h *handler) stopForm(a *webpage.Ask) webpage.Form {
+	return webpage.Form{Action: a.Action(), Hidden: []webpage.Pair{{Name: act, Value: "stop"}}, Button: a.Say("preferences_stop")}
 }
 
 // lists are the marketing streams of a controller that still send.
@@ -120,11 +121,11 @@ func reaches(s consent.SuppressionRecord, st stream.Stream) bool {
 }
 
 // save stops what was shown as on and came back without its tick.
-func (h *handler) save(a *ask, controller string, tok Token, shown, kept []string) {
-	ctx, cancel := h.working(a.r)
+func (h *handler) save(a *webpage.Ask, controller string, tok Token, shown, kept []string) {
+	ctx, cancel := h.working(a.R)
 	defer cancel()
 	var off, on []string
-	var signUp []anchor
+	var signUp []webpage.Anchor
 	for _, st := range h.lists(controller) {
 		was, is := slices.Contains(shown, st.Name), slices.Contains(kept, st.Name)
 		switch {
@@ -138,44 +139,44 @@ func (h *handler) save(a *ask, controller string, tok Token, shown, kept []strin
 		case is && !was:
 			on = append(on, h.quoted(a, st))
 			if h.opts.Mailer != nil {
-				signUp = append(signUp, anchor{Text: h.say(a, "signup_heading", "list", st.Title), Href: h.opts.BasePath + "/s/" + st.Name + a.langQuery()})
+				signUp = append(signUp, webpage.Anchor{Text: a.Say("signup_heading", "list", st.Title), Href: h.opts.BasePath + "/s/" + st.Name + a.LangQuery()})
 			}
 		}
 	}
 	h.count.WithLabelValues("preferences", "acted").Inc()
-	pg := page{Status: http.StatusOK, Heading: h.say(a, "saved_heading"), Links: signUp}
+	pg := webpage.Page{Status: http.StatusOK, Heading: a.Say("saved_heading"), Links: signUp}
 	if len(off) > 0 {
-		pg.Lead = append(pg.Lead, h.say(a, "saved_lead", "lists", strings.Join(off, ", ")))
+		pg.Lead = append(pg.Lead, a.Say("saved_lead", "lists", strings.Join(off, ", ")))
 	} else {
-		pg.Heading = h.say(a, "saved_none")
+		pg.Heading = a.Say("saved_none")
 	}
 	if len(on) > 0 {
-		pg.Lead = append(pg.Lead, h.say(a, "saved_on", "lists", strings.Join(on, ", ")))
+		pg.Lead = append(pg.Lead, a.Say("saved_on", "lists", strings.Join(on, ", ")))
 	}
 	h.write(a, pg)
 }
 
 // repeat is the form that sends the same choice again.
-func repeat(a *ask, shown, kept []string) form {
-	f := form{Action: a.pathWithLang(), Hidden: []pair{{act, "save"}}}
+func repeat(a *webpage.Ask, shown, kept []string) webpage.Form {
+	f := webpage.Form{Action: a.Action(), Hidden: []webpage.Pair{{Name: act, Value: "save"}}}
 	for _, s := range shown {
-		f.Hidden = append(f.Hidden, pair{"shown", s})
+		f.Hidden = append(f.Hidden, webpage.Pair{Name: "shown", Value: s})
 	}
 	for _, s := range kept {
-		f.Hidden = append(f.Hidden, pair{"list", s})
+		f.Hidden = append(f.Hidden, webpage.Pair{Name: "list", Value: s})
 	}
 	return f
 }
 
 // quoted is a list's title in the quotation marks of the language, which
 // stand in the words of the page that asks.
-func (h *handler) quoted(a *ask, st stream.Stream) string {
-	return h.say(a, "quoted", "list", st.Title)
+func (h *handler) quoted(a *webpage.Ask, st stream.Stream) string {
+	return a.Say("quoted", "list", st.Title)
 }
 
 // stopAll ends all advertising of the controller (GDPR Art. 21(2), (3)).
-func (h *handler) stopAll(a *ask, controller string, tok Token) {
-	ctx, cancel := h.working(a.r)
+func (h *handler) stopAll(a *webpage.Ask, controller string, tok Token) {
+	ctx, cancel := h.working(a.R)
 	defer cancel()
 	id, err := h.reg.Suppress(ctx, consent.Suppression{
 		ID: "link:controller", Time: h.opts.Now(), Controller: controller, Subject: tok.Subject,
@@ -183,20 +184,20 @@ func (h *handler) stopAll(a *ask, controller string, tok Token) {
 	})
 	if err != nil {
 		h.opts.Log.Error("objection could not be stored", "id", id, "error", err)
-		h.away(a, "preferences", form{Action: a.pathWithLang(), Hidden: []pair{{act, "stop"}}})
+		h.away(a, "preferences", webpage.Form{Action: a.Action(), Hidden: []webpage.Pair{{Name: act, Value: "stop"}}})
 		return
 	}
 	h.count.WithLabelValues("preferences", "acted").Inc()
-	h.write(a, page{
-		Status: http.StatusOK, Heading: h.say(a, "stopped_heading"),
-		Lead:  []string{h.say(a, "stopped_lead", "controller", a.who.Name)},
-		Forms: []form{h.undoForm(a, id, tok)},
+	h.write(a, webpage.Page{
+		Status: http.StatusOK, Heading: a.Say("stopped_heading"),
+		Lead:  []string{a.Say("stopped_lead", "controller", a.Who.Name)},
+		Forms: []webpage.Form{h.undoForm(a, id, tok)},
 	})
 }
 
-func (h *handler) undoForm(a *ask, id string, tok Token) form {
+func (h *handler) undoForm(a *webpage.Ask, id string, tok Token) webpage.Form {
 	path := h.opts.BasePath + "/undo/" + h.codec.SealUndo(id, tok, h.undoEnds())
-	return form{Action: path + a.langQuery(), Hidden: []pair{{act, "undo"}}, Button: h.say(a, "done_undo"), Secondary: true}
+	return webpage.Form{Action: path + a.LangQuery(), Hidden: []webpage.Pair{{Name: act, Value: "undo"}}, Button: a.Say("done_undo"), Secondary: true}
 }
 
 // suppressStream stops one list. One id serves all its links: a repeated POST

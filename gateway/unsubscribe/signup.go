@@ -10,6 +10,7 @@ import (
 	"postern/gateway/address"
 	"postern/gateway/consent"
 	"postern/gateway/stream"
+	"postern/gateway/webpage"
 )
 
 // Confirmation is a mail to a person who asked for something at a page: no
@@ -42,16 +43,16 @@ func (h *handler) signUp(w http.ResponseWriter, r *http.Request) {
 		h.nothing(h.stranger(w, r, "/"), http.StatusNotFound)
 		return
 	}
-	a := &ask{w: w, r: r, who: &c, words: h.words(r, st.Language, c.Language), here: h.opts.BasePath + "/s/" + st.Name}
+	a := h.Ask(w, r, &c, "/s/"+st.Name, st.Language)
 	if !h.allowed(a) {
 		return
 	}
-	wording := h.say(a, "signup_wording", "list", st.Title, "controller", c.Name)
+	wording := a.Say("signup_wording", "list", st.Title, "controller", c.Name)
 	if r.Method == http.MethodPost {
-		v, err := readForm(w, r)
+		v, err := webpage.ReadForm(w, r)
 		// What was agreed to has to be what this page would show: the form
 		// says which wording it stood under.
-		if err == nil && has(v, act, "signup") && has(v, "wording", versionOf(wording)) {
+		if err == nil && webpage.Has(v, act, "signup") && webpage.Has(v, "wording", versionOf(wording)) {
 			h.takeSignUp(a, st, wording, strings.TrimSpace(v.Get("address")))
 			return
 		}
@@ -60,13 +61,13 @@ func (h *handler) signUp(w http.ResponseWriter, r *http.Request) {
 	h.write(a, h.signUpPage(a, st, wording, http.StatusOK))
 }
 
-func (h *handler) signUpPage(a *ask, st stream.Stream, wording string, status int) page {
-	return page{
-		Status: status, Heading: h.say(a, "signup_heading", "list", st.Title), Lead: []string{wording},
-		Forms: []form{{
-			Action: a.pathWithLang(), Hidden: []pair{{act, "signup"}, {"wording", versionOf(wording)}},
-			Fields: []field{{Name: "address", Label: h.say(a, "address"), Type: "email", Autocomplete: "email", Note: h.say(a, "signup_note")}},
-			Button: h.say(a, "signup_button"),
+func (h *handler) signUpPage(a *webpage.Ask, st stream.Stream, wording string, status int) webpage.Page {
+	return webpage.Page{
+		Status: status, Heading: a.Say("signup_heading", "list", st.Title), Lead: []string{wording},
+		Forms: []webpage.Form{{
+			Action: a.Action(), Hidden: []webpage.Pair{{Name: act, Value: "signup"}, {Name: "wording", Value: versionOf(wording)}},
+			Fields: []webpage.Field{{Name: "address", Label: a.Say("address"), Type: "email", Autocomplete: "email", Note: a.Say("signup_note")}},
+			Button: a.Say("signup_button"),
 		}},
 	}
 }
@@ -77,9 +78,9 @@ func versionOf(wording string) string {
 	return "page-" + hex.EncodeToString(sum[:6])
 }
 
-func (h *handler) takeSignUp(a *ask, st stream.Stream, wording, typed string) {
+func (h *handler) takeSignUp(a *webpage.Ask, st stream.Stream, wording, typed string) {
 	now := h.opts.Now()
-	if !h.perClient.take(h.clientOf(a.r), now) || !h.total.take("", now) {
+	if !h.perClient.take(h.clientOf(a.R), now) || !h.total.take("", now) {
 		h.tooMany(a, "signup")
 		return
 	}
@@ -87,50 +88,50 @@ func (h *handler) takeSignUp(a *ask, st stream.Stream, wording, typed string) {
 	if err != nil {
 		h.count.WithLabelValues("signup", "refused").Inc()
 		pg := h.signUpPage(a, st, wording, http.StatusUnprocessableEntity)
-		pg.Heading, pg.Lead = h.say(a, "signup_bad_heading"), []string{h.say(a, "signup_bad_lead"), wording}
+		pg.Heading, pg.Lead = a.Say("signup_bad_heading"), []string{a.Say("signup_bad_lead"), wording}
 		h.write(a, pg)
 		return
 	}
 	// A third person's mailbox is not to be filled: further mails of the day
 	// are not sent, and the answer is the same.
 	if h.perAddress.take(st.Controller+"\x00"+to.Wide(), now) {
-		ctx, cancel := h.working(a.r)
+		ctx, cancel := h.working(a.R)
 		defer cancel()
 		if err := h.askToConfirm(ctx, a, st, wording, to); err != nil {
 			h.opts.Log.Error("sign-up could not be stored", "stream", st.Name, "error", err)
 			h.count.WithLabelValues("signup", "away").Inc()
-			h.write(a, page{Status: http.StatusServiceUnavailable, Heading: h.say(a, "away_heading"), Lead: []string{h.say(a, "away_lead")}, Forms: h.signUpPage(a, st, wording, 0).Forms})
+			h.write(a, webpage.Page{Status: http.StatusServiceUnavailable, Heading: a.Say("away_heading"), Lead: []string{a.Say("away_lead")}, Forms: h.signUpPage(a, st, wording, 0).Forms})
 			return
 		}
 	}
 	h.count.WithLabelValues("signup", "acted").Inc()
-	h.write(a, page{Status: http.StatusOK, Heading: h.say(a, "signup_sent_heading"), Lead: []string{h.say(a, "signup_sent_lead")}})
+	h.write(a, webpage.Page{Status: http.StatusOK, Heading: a.Say("signup_sent_heading"), Lead: []string{a.Say("signup_sent_lead")}})
 }
 
 // askToConfirm records the sign-up as pending and sends its mail.
-func (h *handler) askToConfirm(ctx context.Context, a *ask, st stream.Stream, wording string, to address.Address) error {
+func (h *handler) askToConfirm(ctx context.Context, a *webpage.Ask, st stream.Stream, wording string, to address.Address) error {
 	now := h.opts.Now()
 	id, err := h.reg.Record(ctx, consent.Event{
 		Time: now, Action: consent.Given, Pending: true, Controller: st.Controller, Purpose: st.Purpose, Address: to,
 		Basis: consent.Express, Method: "form", Source: h.opts.PublicURL + "/s/" + st.Name,
-		Wording: wording, WordingVer: versionOf(wording), Language: a.words.tag, PolicyURL: a.who.PrivacyURL, Actor: "link",
+		Wording: wording, WordingVer: versionOf(wording), Language: a.Words.Tag(), PolicyURL: a.Who.PrivacyURL, Actor: "link",
 	})
 	if err != nil {
 		return err
 	}
 	ends := now.Add(h.opts.PendingFor)
-	sealed := h.codec.sealLink(link{Kind: linkConfirm, ID: id, Token: Token{Stream: st.Number}.bytes(), Ends: ends.Unix(), Locale: a.words.tag})
+	sealed := h.codec.sealLink(link{Kind: linkConfirm, ID: id, Token: Token{Stream: st.Number}.bytes(), Ends: ends.Unix(), Locale: a.Words.Tag()})
 	href := h.opts.PublicURL + "/c/" + sealed
 	return h.opts.Mailer.Send(ctx, Confirmation{
-		To: to, Link: href, Stream: st.Name, Language: a.words.tag, Controller: st.Controller,
-		Subject: h.say(a, "confirm_subject", "list", st.Title),
-		Text: h.say(a, "confirm_body", "list", st.Title, "controller", a.who.Name) + "\n\n" + href + "\n\n" +
-			h.say(a, "confirm_ignore", "date", h.date(a, ends)) + "\n",
+		To: to, Link: href, Stream: st.Name, Language: a.Words.Tag(), Controller: st.Controller,
+		Subject: a.Say("confirm_subject", "list", st.Title),
+		Text: a.Say("confirm_body", "list", st.Title, "controller", a.Who.Name) + "\n\n" + href + "\n\n" +
+			a.Say("confirm_ignore", "date", a.Date(ends)) + "\n",
 	})
 }
 
-func (h *handler) tooMany(a *ask, name string) {
+func (h *handler) tooMany(a *webpage.Ask, name string) {
 	h.count.WithLabelValues(name, "refused").Inc()
-	a.w.Header().Set("Retry-After", "3600")
-	h.write(a, page{Status: http.StatusTooManyRequests, Heading: h.say(a, "many_heading"), Lead: []string{h.say(a, "many_lead")}})
+	a.W.Header().Set("Retry-After", "3600")
+	h.write(a, webpage.Page{Status: http.StatusTooManyRequests, Heading: a.Say("many_heading"), Lead: []string{a.Say("many_lead")}})
 }

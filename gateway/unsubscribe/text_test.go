@@ -9,6 +9,8 @@ import (
 	"unicode"
 
 	"github.com/stretchr/testify/require"
+
+	"postern/gateway/webpage"
 )
 
 // official are the 24 languages of the Union (Reg. 1/58).
@@ -19,55 +21,55 @@ var placeholder = regexp.MustCompile(`\{[^}]*\}`)
 // Every language has every text, with the placeholders of the English one,
 // and of those texts that end a promise no placeholder is left over.
 func TestCataloguesAreWhole(t *testing.T) {
-	cs, err := loadCatalogues(textFiles)
+	cs, err := webpage.LoadTexts(textFiles, "text/*.toml")
 	require.NoError(t, err)
 	var tags []string
-	for _, c := range cs.list {
-		tags = append(tags, c.tag)
+	for _, c := range cs.All() {
+		tags = append(tags, c.Tag())
 	}
 	require.Equal(t, official, tags)
-	english := cs.byTag["en"]
-	for _, c := range cs.list {
-		require.Len(t, c.text, len(english.text), c.tag)
-		for key, want := range english.text {
-			text, ok := c.text[key]
-			require.True(t, ok, "%s: %s is missing", c.tag, key)
-			require.Equal(t, strings.TrimSpace(text), text, "%s: %s", c.tag, key)
-			require.NotContains(t, text, "!", "%s: %s", c.tag, key)
-			require.NotContains(t, text, "  ", "%s: %s", c.tag, key)
-			require.NotContains(t, text, "@", "%s: %s", c.tag, key)
+	english := cs.Find("en")
+	for _, c := range cs.All() {
+		require.Len(t, c.Keys(), len(english.Keys()), c.Tag())
+		for key, want := range english.Keys() {
+			text, ok := c.Keys()[key]
+			require.True(t, ok, "%s: %s is missing", c.Tag(), key)
+			require.Equal(t, strings.TrimSpace(text), text, "%s: %s", c.Tag(), key)
+			require.NotContains(t, text, "!", "%s: %s", c.Tag(), key)
+			require.NotContains(t, text, "  ", "%s: %s", c.Tag(), key)
+			require.NotContains(t, text, "@", "%s: %s", c.Tag(), key)
 			got, wanted := placeholder.FindAllString(text, -1), placeholder.FindAllString(want, -1)
 			for _, p := range wanted {
-				require.Contains(t, got, p, "%s: %s", c.tag, key)
+				require.Contains(t, got, p, "%s: %s", c.Tag(), key)
 			}
 			for _, p := range got {
 				known := slices.Contains(wanted, p) || (key == "unsubscribe_lead" && p == "{list}")
-				require.True(t, known, "%s: %s: %s is not filled", c.tag, key, p)
+				require.True(t, known, "%s: %s: %s is not filled", c.Tag(), key, p)
 			}
 			if key != "date_layout" && key != "quoted" {
-				require.True(t, c == english || text != want || key == "language", "%s: %s is English", c.tag, key)
+				require.True(t, c == english || text != want || key == "language", "%s: %s is English", c.Tag(), key)
 			}
 		}
-		at := time.Date(2027, 3, 14, 0, 0, 0, 0, time.UTC).Format(c.text["date_layout"])
+		at := time.Date(2027, 3, 14, 0, 0, 0, 0, time.UTC).Format(c.Keys()["date_layout"])
 		for _, part := range []string{"2027", "3", "14"} {
-			require.Contains(t, at, part, c.tag)
+			require.Contains(t, at, part, c.Tag())
 		}
 	}
 }
 
 // Each language is in its script: Greek, Cyrillic or Latin.
 func TestCatalogueScripts(t *testing.T) {
-	cs, err := loadCatalogues(textFiles)
+	cs, err := webpage.LoadTexts(textFiles, "text/*.toml")
 	require.NoError(t, err)
-	for _, c := range cs.list {
+	for _, c := range cs.All() {
 		script := unicode.Latin
-		switch c.tag {
+		switch c.Tag() {
 		case "el":
 			script = unicode.Greek
 		case "bg":
 			script = unicode.Cyrillic
 		}
-		for key, text := range c.text {
+		for key, text := range c.Keys() {
 			if key == "date_layout" || key == "quoted" || key == "address" {
 				continue
 			}
@@ -79,22 +81,8 @@ func TestCatalogueScripts(t *testing.T) {
 					other++
 				}
 			}
-			require.Positive(t, own, "%s: %s", c.tag, key)
-			require.Zero(t, other, "%s: %s: %s", c.tag, key, text)
+			require.Positive(t, own, "%s: %s", c.Tag(), key)
+			require.Zero(t, other, "%s: %s: %s", c.Tag(), key, text)
 		}
 	}
-}
-
-// The token of a language list is found for regional tags and old browsers.
-func TestLanguagesAreFound(t *testing.T) {
-	cs, err := loadCatalogues(textFiles)
-	require.NoError(t, err)
-	for _, tag := range official {
-		require.Equal(t, tag, cs.find(tag).tag)
-		require.Equal(t, tag, cs.find(strings.ToUpper(tag)).tag)
-		require.Equal(t, tag, cs.accept(tag+";q=0.9").tag, tag)
-	}
-	require.Equal(t, "pt", cs.accept("pt-BR").tag)
-	require.Nil(t, cs.find("xx-nonsense-tag"))
-	require.Nil(t, cs.accept("zh"))
 }

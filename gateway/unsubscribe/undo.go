@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"postern/gateway/consent"
+	"postern/gateway/webpage"
 )
 
 // undo serves /undo/LINK: it takes back one opt-out within its time (design
@@ -24,7 +25,7 @@ func (h *handler) undo(w http.ResponseWriter, r *http.Request) {
 	if !h.allowed(a) {
 		return
 	}
-	again := form{Action: a.pathWithLang(), Hidden: []pair{{act, "undo"}}}
+	again := webpage.Form{Action: a.Action(), Hidden: []webpage.Pair{{Name: act, Value: "undo"}}}
 	if !known {
 		h.opts.Log.Error("a genuine undo link names a stream that is not configured", "stream", tok.Stream)
 		h.away(a, "undo", again)
@@ -36,8 +37,8 @@ func (h *handler) undo(w http.ResponseWriter, r *http.Request) {
 	}
 	if !h.ownForm(w, r, "undo") {
 		h.count.WithLabelValues("undo", "shown").Inc()
-		again.Button = h.say(a, "done_undo")
-		h.write(a, page{Status: http.StatusOK, Heading: h.say(a, "undo_heading"), Lead: []string{h.say(a, "undo_lead")}, Forms: []form{again}})
+		again.Button = a.Say("done_undo")
+		h.write(a, webpage.Page{Status: http.StatusOK, Heading: a.Say("undo_heading"), Lead: []string{a.Say("undo_lead")}, Forms: []webpage.Form{again}})
 		return
 	}
 	ctx, cancel := h.working(r)
@@ -51,15 +52,15 @@ func (h *handler) undo(w http.ResponseWriter, r *http.Request) {
 		h.away(a, "undo", again)
 	default:
 		h.count.WithLabelValues("undo", "acted").Inc()
-		h.write(a, page{Status: http.StatusOK, Heading: h.say(a, "undone_heading"), Lead: []string{h.say(a, "undone_lead")}})
+		h.write(a, webpage.Page{Status: http.StatusOK, Heading: a.Say("undone_heading"), Lead: []string{a.Say("undone_lead")}})
 	}
 }
 
-func (h *handler) undoOver(a *ask, list string) {
+func (h *handler) undoOver(a *webpage.Ask, list string) {
 	h.count.WithLabelValues("undo", "refused").Inc()
-	h.write(a, page{
-		Status: http.StatusGone, Heading: h.say(a, "undo_over_heading"),
-		Lead: []string{h.say(a, "undo_over_lead", "list", list, "controller", a.who.Name)},
+	h.write(a, webpage.Page{
+		Status: http.StatusGone, Heading: a.Say("undo_over_heading"),
+		Lead: []string{a.Say("undo_over_lead", "list", list, "controller", a.Who.Name)},
 	})
 }
 
@@ -68,6 +69,6 @@ func (h *handler) ownForm(w http.ResponseWriter, r *http.Request, want string) b
 	if r.Method != http.MethodPost {
 		return false
 	}
-	v, err := readForm(w, r)
-	return err == nil && has(v, act, want)
+	v, err := webpage.ReadForm(w, r)
+	return err == nil && webpage.Has(v, act, want)
 }

@@ -1,4 +1,4 @@
-package unsubscribe
+package webpage
 
 import (
 	"math"
