@@ -57,6 +57,10 @@ bench-loop: setup ## from a letter in Dovecot to the first refusal at the relay
 crash: setup ## kill -9 at random, 200 rounds of every crash test (ROUNDS=n for others)
 	CRASH_ROUNDS=$(ROUNDS) $(GO) test -race -timeout 3h -count=1 -v -run 'Crash|Kill|Chaos' ./testmail/e2e ./gateway/spool ./gateway/delivery ./intake ./queue
 
+.PHONY: screenshots
+screenshots: setup ## pictures of the pages into build/screenshots, each checked by axe-core
+	POSTERN_SCREENSHOTS=$(CURDIR)/build/screenshots $(GO) test -count=1 -run 'InBrowser' ./gateway/... ./queue/...
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (default 10m) each
 	@for pkg in $$($(GO) list ./...); do \

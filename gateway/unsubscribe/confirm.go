@@ -75,7 +75,8 @@ func (h *handler) showConfirm(a *webpage.Ask, st stream.Stream, l link, again we
 	again.Button = a.Say("confirm_button")
 	h.write(a, webpage.Page{
 		Status: http.StatusOK, Heading: a.Say("confirm_heading", "list", st.Title),
-		Lead:  []string{a.Say("confirm_lead", "date", a.Date(given.Time)), given.Terms.Wording},
+		Lead:  []string{a.Say("confirm_lead", "date", a.Date(given.Time))},
+		Quote: given.Terms.Wording,
 		Forms: []webpage.Form{again}, After: []string{a.Say("confirm_back")},
 	})
 }

@@ -144,7 +144,7 @@ func (h *handler) save(a *webpage.Ask, controller string, tok Token, shown, kept
 		}
 	}
 	h.count.WithLabelValues("preferences", "acted").Inc()
-	pg := webpage.Page{Status: http.StatusOK, Heading: a.Say("saved_heading"), Links: signUp}
+	pg := webpage.Page{Status: http.StatusOK, Heading: a.Say("saved_heading"), Links: append(signUp, h.other(a))}
 	if len(off) > 0 {
 		pg.Lead = append(pg.Lead, a.Say("saved_lead", "lists", strings.Join(off, ", ")))
 	} else {

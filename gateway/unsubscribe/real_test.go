@@ -30,8 +30,12 @@ type rooms struct {
 	ring *address.Keyring
 }
 
-func newRooms(t *testing.T) *rooms {
+// newRooms has the stream "newsletter" unless it is given others.
+func newRooms(t *testing.T, streams ...stream.Stream) *rooms {
 	t.Helper()
+	if len(streams) == 0 {
+		streams = []stream.Stream{{Name: "newsletter", Number: 1, Kind: stream.Marketing, Controller: "shop", Purpose: "newsletter", ListID: "news.example.com", Title: "Weekly letter", Mode: stream.Enforce}}
+	}
 	mr := miniredis.RunT(t)
 	rdb := redis.NewClient(&redis.Options{Addr: mr.Addr(), ContextTimeoutEnabled: true})
 	t.Cleanup(func() { require.NoError(t, rdb.Close()) })
@@ -49,9 +53,10 @@ func newRooms(t *testing.T) *rooms {
 	require.NoError(t, err)
 	// Whoever mails has claimed the store with its keys first.
 	require.NoError(t, x.real.AdmitKeys(t.Context()))
-	set, err := stream.NewSet(
-		[]stream.Controller{{ID: "shop", Name: "Example Shop"}},
-		[]stream.Stream{{Name: "newsletter", Number: 1, Kind: stream.Marketing, Controller: "shop", Purpose: "newsletter", ListID: "news.example.com", Title: "Weekly letter", Mode: stream.Enforce}})
+	set, err := stream.NewSet([]stream.Controller{{
+		ID: "shop", Name: "Example Shop", Postal: "1 Example Street, 10000 Exampletown", Contact: "privacy@example.com",
+		PrivacyURL: "https://www.example.com/privacy", Language: "en",
+	}}, streams)
 	require.NoError(t, err)
 	base.Handler, err = NewHandler(x.real, func() *stream.Set { return set }, base.codec, Options{
 		Now: now, Mailer: x.mail, PublicURL: "https://mail.example.com", EvenTime: time.Millisecond,

@@ -6,6 +6,7 @@ type Page struct {
 	Status  int // of HTTP
 	Heading string
 	Lead    []string // paragraphs
+	Quote   string   // words that were agreed to or written before, line breaks kept
 	Steps   []Step   // where something stands, in order
 	Facts   []Fact   // short particulars
 	Forms   []Form
