@@ -52,17 +52,37 @@ func closedBy(log []suppEntry, e suppEntry) *suppEntry {
 	return nil
 }
 
-// liftable are the reasons that a person's own new double opt-in ends; a
-// complaint, a bounce, an erasure or a hold it does not.
+// liftable are the reasons that a person takes back: by undo within its time,
+// and by a double opt-in at any time.
 func liftable(r Reason) bool { return r == Unsubscribed || r == WithdrawnBy || r == ObjectedTo }
+
+// lifts tells whether the double opt-in l ends suppression e for its purpose.
+// A complaint, a bounce, a hold or a manual entry it never ends. An erasure it
+// does: who was erased and then signed up and confirmed has given a new
+// consent, and the suppression that was kept to stop mail without one has done
+// its work (GDPR Art. 17(3)(b), 7). What was asked before it goes the same way
+// as the erasure that answered it; an erasure still open stays.
+func (l suppEntry) lifts(log []suppEntry, e suppEntry) bool {
+	if l.op != opLift || e.scope == ScopeAll {
+		return false
+	}
+	switch {
+	case liftable(e.reason) || e.reason == Erased:
+		return l.at > e.at
+	case e.reason == ErasurePending:
+		for _, x := range log {
+			if x.op == opSet && x.reason == Erased && x.at >= e.at && l.at > x.at {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // lifted tells whether the person signed up again after e for what is asked.
 func lifted(log []suppEntry, e suppEntry, a asked) bool {
-	if !liftable(e.reason) || e.scope == ScopeAll || a.purpose == "" {
-		return false
-	}
 	for _, l := range log {
-		if l.op == opLift && l.purpose == a.purpose && l.at > e.at && slices.Contains(a.exact, l.exact) {
+		if l.lifts(log, e) && a.purpose != "" && l.purpose == a.purpose && slices.Contains(a.exact, l.exact) {
 			return true
 		}
 	}

@@ -294,7 +294,7 @@ func TestCON_12_DoubleOptInLiftsOwnOptOutsOnly(t *testing.T) {
 				require.Equal(t, reason, ask(t, g.Registry, a).Suppressed)
 				g.doi(t, a)
 				want := reason
-				if scope != ScopeAll && (reason == Unsubscribed || reason == WithdrawnBy || reason == ObjectedTo) {
+				if scope != ScopeAll && (reason == Unsubscribed || reason == WithdrawnBy || reason == ObjectedTo || reason == Erased) {
 					want = ""
 				}
 				require.Equal(t, want, ask(t, g.Registry, a).Suppressed, "%s %s", reason, scope)

@@ -261,7 +261,7 @@ func suppressionRecord(controller string, id address.SubjectID, log []suppEntry,
 		}
 	}
 	for _, l := range log {
-		if l.op == opLift && l.at > e.at && liftable(e.reason) && e.scope != ScopeAll {
+		if l.lifts(log, e) {
 			s.SignedUp = append(s.SignedUp, l.purpose)
 		}
 	}

@@ -15,8 +15,9 @@ import (
 // Record stores one consent event and gives its id. Given by Method "form", or
 // with Pending set, waits for Confirmed. Confirmed by Method "form" or "link"
 // is the person's own second step: it also lifts what they had unsubscribed
-// from, withdrawn or objected to for that purpose before the sign-up, never a
-// bounce, complaint, erasure, hold or manual entry. Withdrawn and objected
+// from, withdrawn or objected to for that purpose before the sign-up, and an
+// erasure that was carried out before it, never a bounce, complaint, hold or
+// manual entry. Withdrawn and objected
 // bind every form of the address and are journalled first; if Redis is away
 // then, they bind this node, the id is given and the error wraps
 // ErrStoreUnavailable. The same ID again is the same event. Other errors wrap

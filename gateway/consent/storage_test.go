@@ -62,13 +62,65 @@ func TestST_2_SuppressionSurvivesErasure(t *testing.T) {
 		require.NoError(t, err)
 		require.ElementsMatch(t, []string{"k", "s"}, fields)
 
-		// Replay, import and a new sign-up leave it standing.
+		// Replay, import and what others enter for the person leave it standing.
 		_, err = g.Replay(ctx)
 		require.NoError(t, err)
-		g.doi(t, mina)
+		g.record(t, given(mina))
+		confirmed := given(mina)
+		confirmed.Action, confirmed.Method = Confirmed, "cli"
+		g.record(t, confirmed)
 		_, err = g.Import(ctx, strings.NewReader("address,time,source,wording,wording_version\nmina@example.org,2026-02-01,x,y,z\n"), ImportOptions{Controller: "acme", Purpose: "news"})
 		require.NoError(t, err)
 		require.Equal(t, Erased, ask(t, g.Registry, mina).Suppressed)
+	})
+}
+
+// Who was erased and signs up anew by double opt-in has given a new consent:
+// for that purpose and that form of the address the erasure no longer stops
+// mail, for all else it does, and so does a second erasure.
+func TestST_2_NewDoubleOptInAfterErasure(t *testing.T) {
+	both(t, func(t *testing.T, g *rig) {
+		ctx := context.Background()
+		before := given(mina)
+		before.Method = "form"
+		early := g.record(t, before)
+		g.suppress(t, Suppression{Controller: "acme", Address: mina, Scope: ScopeController, Reason: ErasurePending, Case: "PC-7", Actor: "rule"})
+		g.clock.add(time.Hour)
+		g.doi(t, mina)
+		require.Equal(t, ErasurePending, ask(t, g.Registry, mina).Suppressed, "a sign-up does not end an erasure that is still open")
+		g.clock.add(time.Hour)
+		id, err := g.Erase(ctx, "acme", mina, "PC-7", "operator:desk")
+		require.NoError(t, err)
+		require.ErrorIs(t, g.Undo(ctx, id.Suppression), ErrUndoOver, "no link takes an erasure back")
+		_, err = g.Record(ctx, Event{Action: Confirmed, Controller: "acme", Purpose: "news", Method: "link", Ref: early})
+		require.ErrorIs(t, err, ErrNotFound, "what was asked before the erasure is gone")
+
+		g.clock.add(time.Hour)
+		again := given(mina)
+		again.Method = "form"
+		ref := g.record(t, again)
+		require.NotEmpty(t, ask(t, g.Registry, mina).Suppressed, "typing an address alone is not enough")
+		g.record(t, Event{Action: Confirmed, Controller: "acme", Purpose: "news", Method: "link", Ref: ref})
+		got := ask(t, g.Registry, mina)
+		require.Equal(t, []any{StatusActive, Reason("")}, []any{got.Status, got.Suppressed})
+		require.NotEmpty(t, ask(t, g.Registry, tagMn).Suppressed, "only the form that was typed in")
+		other, err := g.Lookup(ctx, "acme", "offers", 2, []address.Address{mina})
+		require.NoError(t, err)
+		require.NotEmpty(t, other[0].Suppressed, "only that purpose")
+		p, err := g.Profile(ctx, "acme", mina)
+		require.NoError(t, err)
+		for _, s := range p.Suppressions {
+			require.Equal(t, []string{"news"}, s.SignedUp, "%s", s.Reason)
+		}
+		_, err = g.Replay(ctx)
+		require.NoError(t, err)
+		require.Empty(t, ask(t, g.Registry, mina).Suppressed)
+
+		g.clock.add(time.Hour)
+		_, err = g.Erase(ctx, "acme", mina, "PC-8", "operator:desk")
+		require.NoError(t, err)
+		got = ask(t, g.Registry, mina)
+		require.Equal(t, []any{StatusNone, Erased}, []any{got.Status, got.Suppressed})
 	})
 }
 

@@ -136,11 +136,8 @@ func (r *Registry) Suppress(ctx context.Context, s Suppression) (id string, err 
 
 // liftedAtAll tells whether any sign-up came after e.
 func liftedAtAll(log []suppEntry, e suppEntry) bool {
-	if !liftable(e.reason) || e.scope == ScopeAll {
-		return false
-	}
 	for _, l := range log {
-		if l.op == opLift && l.at > e.at {
+		if l.lifts(log, e) {
 			return true
 		}
 	}
