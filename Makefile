@@ -53,6 +53,10 @@ bench-relay: ## messages per second end to end beside Postfix and Postfix with O
 bench-loop: setup ## from a letter in Dovecot to the first refusal at the relay
 	$(GO) run ./testmail/bench loop $(BENCH_ARGS)
 
+.PHONY: bench-consent
+bench-consent: setup ## memory and look-ups with 10 million subjects (BENCH_ARGS="-subjects 1000000")
+	$(GO) run ./testmail/bench consent -subjects 10000000 $(BENCH_ARGS)
+
 .PHONY: crash
 crash: setup ## kill -9 at random, 200 rounds of every crash test (ROUNDS=n for others)
 	CRASH_ROUNDS=$(ROUNDS) $(GO) test -race -timeout 3h -count=1 -v -run 'Crash|Kill|Chaos' ./testmail/e2e ./gateway/spool ./gateway/delivery ./intake ./queue
