@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,6 +23,9 @@ const (
 	FlagTrouble       = "trouble"       // work on it was given up
 	FlagManual        = "manual"        // a person has to read the original mail
 	FlagHold          = "hold"          // an address named in the text waits for an operator
+	FlagConfidential  = "confidential"  // it came to a confidential mailbox: a role of its own sees it
+	FlagApproval      = "approval"      // an operator asks for the approval of what can't be undone
+	FlagNews          = "news"          // the person wrote again, nobody acted since
 )
 
 // changing is what one change adds to a case.
@@ -105,7 +109,7 @@ func (q *Queue) change(ctx context.Context, no, once string, fn func(*Case, *cha
 			}
 			args.Events = append(args.Events, text)
 		}
-		keys := []string{keyCase(no), keyMails(no), keyLog(no), keySeen, keyMID, keyDue, keyRemind, keyWork, keyOut(no), keyLater}
+		keys := []string{keyCase(no), keyMails(no), keyLog(no), keySeen, keyMID, keyDue, keyRemind, keyWork, keyOut(no), keyLater, keyTouched, keyTick}
 		word, value, err = q.eval(ctx, changeScript, keys, args)
 		if err != nil {
 			return "", "", fmt.Errorf("change case %s: %w", no, err)
@@ -143,6 +147,14 @@ func (ch *changing) reopen(q *Queue, c *Case, in Incoming) error {
 	ch.remind = remindMembers(c.Number, p.reminders(in.Received), q.o.Now())
 	ch.events = append(ch.events, Event{Actor: "rule", Action: ActReopen, Reason: "mail"})
 	return nil
+}
+
+// acted takes back the mark that the person wrote again, once an operator does
+// something.
+func (c *Case) acted(actor string) {
+	if strings.HasPrefix(actor, "operator:") {
+		c.Flags = slices.DeleteFunc(c.Flags, func(f string) bool { return f == FlagNews })
+	}
 }
 
 func (c *Case) addFlag(flag string) {

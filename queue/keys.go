@@ -23,6 +23,9 @@ const (
 	keyLinks  = prefix + "links"  // hash: keyed hash of a one-time link's token → "number purpose"
 	keyAside  = prefix + "aside"  // sorted set: id of set-aside mail by receipt, Unix ms
 
+	keyTouched = prefix + "touched" // sorted set: case number by the number of its last change, see Index
+	keyTick    = prefix + "tick"    // string: counts changes of cases
+
 	group = "workers"
 )
 

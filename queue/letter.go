@@ -111,6 +111,7 @@ func (q *Queue) enqueue(ctx context.Context, no string, l Letter, more func(*Cas
 			return err
 		}
 		ch.letter = &l
+		c.acted(l.Actor)
 		if more != nil {
 			return more(c, ch)
 		}

@@ -158,7 +158,7 @@ func (q *Queue) create(ctx context.Context, in Incoming, byMID bool) (ref Ref, i
 	if args.Events, err = openingEvents(q, key, c); err != nil {
 		return Ref{}, 0, "", err
 	}
-	keys := []string{keyCase(no), keyMails(no), keyLog(no), keySeen, keyMID, keyAll, keyDue, keyRemind, keyWork, keyPerson(subjectText(c.Subject))}
+	keys := []string{keyCase(no), keyMails(no), keyLog(no), keySeen, keyMID, keyAll, keyDue, keyRemind, keyWork, keyPerson(subjectText(c.Subject)), keyTouched, keyTick}
 	word, value, err := q.eval(ctx, openScript, keys, args)
 	if err != nil {
 		return Ref{}, 0, "", err
@@ -193,6 +193,9 @@ func (q *Queue) newCase(no string, in Incoming) (*Case, period) {
 	}
 	if in.Manual != "" {
 		c.Flags = append(c.Flags, FlagManual)
+	}
+	if in.Confidential {
+		c.Flags = append(c.Flags, FlagConfidential)
 	}
 	if _, ok := q.o.Processors[in.Controller]; ok {
 		c.Flags = append(c.Flags, FlagProcessor)
@@ -240,6 +243,12 @@ func (q *Queue) attach(ctx context.Context, no string, in Incoming) (Ref, int, e
 		}
 		if in.Manual != "" {
 			c.addFlag(FlagManual)
+		}
+		if in.Confidential {
+			c.addFlag(FlagConfidential)
+		}
+		if c.State != Received {
+			c.addFlag(FlagNews)
 		}
 		ch.events = append(ch.events, e)
 		if !c.State.Live() && c.State != Merged {

@@ -92,6 +92,7 @@ func (q *Queue) deleteCase(ctx context.Context, c *Case) error {
 		p.Del(ctx, keyCase(c.Number), keyMails(c.Number), keyLog(c.Number), keyOut(c.Number))
 		p.ZRem(ctx, keyAll, c.Number)
 		p.ZRem(ctx, keyDue, c.Number)
+		p.ZRem(ctx, keyTouched, c.Number)
 		for _, m := range allReminders(c.Number) {
 			p.ZRem(ctx, keyRemind, m)
 		}

@@ -1,5 +1,5 @@
 -- Changes a case in one step: fields, events, perhaps a further mail, clocks.
--- KEYS 1 case hash, 2 mails, 3 log, 4 seen, 5 mid, 6 due, 7 remind, 8 work, 9 letters, 10 later
+-- KEYS 1 case hash, 2 mails, 3 log, 4 seen, 5 mid, 6 due, 7 remind, 8 work, 9 letters, 10 later, 11 touched, 12 tick
 -- ARGV 1 JSON: no, v (version read), once (field that must not be set, or ""),
 --   seen[], newmid, mail (or ""), fields{}, events[], due (score, "" removes, "-" keeps),
 --   unremind[], remind[[member,score]], letter (or ""), letterat (score), jobs[[do,n,score]]
@@ -19,6 +19,7 @@ if v ~= a.v then return {'again', ''} end
 for k, x in pairs(a.fields) do redis.call('HSET', KEYS[1], k, x) end
 if a.once ~= '' then redis.call('HSET', KEYS[1], a.once, '1') end
 redis.call('HINCRBY', KEYS[1], 'v', 1)
+redis.call('ZADD', KEYS[11], redis.call('INCR', KEYS[12]), a.no)
 local index = ''
 if a.mail ~= '' then
   index = tostring(redis.call('RPUSH', KEYS[2], a.mail) - 1)
