@@ -76,7 +76,7 @@ func rootCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		c.serveCommand(), c.demoCommand(), c.configCommand(), c.keysCommand(), c.accountCommand(),
 		c.consentCommand(), c.suppressCommand(), c.streamCommand(), c.reportCommand(),
 		c.spoolCommand(), c.casesCommand(), c.classifyCommand(), c.ledgerCommand(), c.dkimCommand(),
-		c.doctorCommand(),
+		c.doctorCommand(), c.consoleCommand(),
 	)
 	return root
 }

@@ -66,9 +66,14 @@ type PublicConfig struct {
 	PolicyURL    string `toml:"policy_url"`  // told in refusals, for people who read bounces
 }
 
-// OperatorConfig is health, metrics and the operators' view.
+// OperatorConfig is the console, health and metrics.
 type OperatorConfig struct {
-	Listen string `toml:"listen"` // default 127.0.0.1:8026
+	Listen      string   `toml:"listen"`       // default 127.0.0.1:8026
+	URL         string   `toml:"url"`          // where operators reach the console; https: cookies for it alone
+	SessionIdle Duration `toml:"session_idle"` // an unused session ends; default 30m
+	SessionMax  Duration `toml:"session_max"`  // any session ends; default 12h
+	FourEyes    []string `toml:"four_eyes"`    // what a second person approves: erasure, denial
+	TrustProxy  bool     `toml:"trust_proxy"`  // limits take the client from X-Forwarded-For
 }
 
 // LimitsConfig bounds what clients may take.
@@ -285,6 +290,8 @@ func (c *Config) defaults() {
 	set(&c.Log.Format, "text")
 	set(&c.Redis.Timeout, Duration(2*time.Second))
 	set(&c.Operator.Listen, "127.0.0.1:8026")
+	set(&c.Operator.SessionIdle, Duration(30*time.Minute))
+	set(&c.Operator.SessionMax, Duration(12*time.Hour))
 	set(&c.Limits.MaxMessage, 25<<20)
 	set(&c.Limits.MaxRecipients, 1000)
 	set(&c.Limits.MaxConnections, 1500)

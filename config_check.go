@@ -165,6 +165,7 @@ func (k *checker) top() {
 	}
 	k.public()
 	k.hostPort("operator.listen", c.Operator.Listen)
+	k.operator()
 	if c.Limits.MaxMessage < 64<<10 {
 		k.add("limits.max_message", "%d is under 64 KiB, the least a relay must take (RFC 5321 4.5.3.1.7)", c.Limits.MaxMessage)
 	}
@@ -191,6 +192,23 @@ func (k *checker) public() {
 	}
 	k.file("public.cert", c.Public.Cert)
 	k.file("public.key", c.Public.Key)
+}
+
+func (k *checker) operator() {
+	o := k.c.Operator
+	if u, err := url.Parse(o.URL); o.URL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || strings.Trim(u.Path, "/") != "") {
+		k.add("operator.url", "%q is no address of a host: write https://postern.example.org", o.URL)
+	}
+	host, _, _ := net.SplitHostPort(o.Listen)
+	if ip, err := netip.ParseAddr(host); err == nil && !ip.IsLoopback() && !strings.HasPrefix(o.URL, "https://") {
+		k.add("operator.url", "operator.listen is reached from outside: passwords would travel in clear, put a TLS proxy before it and its https address here")
+	}
+	for _, what := range o.FourEyes {
+		k.oneOf("operator.four_eyes", what, "erasure", "denial")
+	}
+	if o.SessionMax < o.SessionIdle {
+		k.add("operator.session_max", "%s is shorter than session_idle", time.Duration(o.SessionMax))
+	}
 }
 
 func (k *checker) controllers() {

@@ -120,6 +120,7 @@ func TestCommentedDefaultsOfTheExampleAreTheRealOnes(t *testing.T) {
 		shown.Streams[i].Expire = 0 // its default is that of [delivery]
 	}
 	for _, c := range []*Config{plain, shown} {
+		c.Operator.FourEyes = nil
 		for i := range c.Controllers {
 			c.Controllers[i].Operators, c.Controllers[i].Holidays = nil, nil
 		}

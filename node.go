@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -48,6 +49,7 @@ type node struct {
 	classifier *classifier.Classifier
 	queue      *queue.Queue
 
+	terminal  io.Writer       // where a person reads along; nil: nobody does
 	redisGone <-chan struct{} // closed when a managed Redis ends; nil without one
 	closers   []func() error  // last opened first closed
 }
@@ -56,12 +58,14 @@ type node struct {
 type nodeOptions struct {
 	log *slog.Logger
 	rdb redis.UniversalClient // the demo's in-process Redis
+
+	terminal io.Writer // for what must not go into a log; nil where nobody reads along
 }
 
 // openNode opens every room from the bottom up. What was opened is closed
 // again where a later one fails.
 func openNode(ctx context.Context, cfg *Config, o nodeOptions) (*node, error) {
-	n := &node{cfg: cfg, log: o.log, rdb: o.rdb, metrics: prometheus.NewRegistry()}
+	n := &node{cfg: cfg, log: o.log, rdb: o.rdb, terminal: o.terminal, metrics: prometheus.NewRegistry()}
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, step := range []func(context.Context) error{
 		n.openKeys, n.openStores, n.openConsent, n.openRelay, n.openCases,

@@ -36,7 +36,7 @@ func (c *cli) serveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return serve(ctx, cfg, nodeOptions{log: newLogger(cfg.Log, c.stderr)})
+			return serve(ctx, cfg, nodeOptions{log: newLogger(cfg.Log, c.stderr), terminal: terminalOf(c.stderr)})
 		}),
 	}
 }
@@ -92,7 +92,11 @@ func (n *node) run(ctx context.Context) error {
 		return err
 	}
 	health := &health{node: n, poller: poller}
-	operator := &http.Server{Handler: health.handler(), ReadHeaderTimeout: 10 * time.Second}
+	pages, err := n.newConsole(poller)
+	if err != nil {
+		return err
+	}
+	operator := operatorServer(health, pages)
 	operatorListener, err := net.Listen("tcp", n.cfg.Operator.Listen)
 	if err != nil {
 		return fmt.Errorf("operator listener: %w", err)
@@ -115,6 +119,7 @@ func (n *node) run(ctx context.Context) error {
 	lower.Go(func() error { return n.report.Run(belowCtx) })
 	lower.Go(func() error { return n.engine.Run(belowCtx) })
 	lower.Go(func() error { return n.watchRedis(belowCtx) })
+	lower.Go(func() error { return pages.Run(belowCtx) })
 
 	sources, sourceCtx := errgroup.WithContext(ctx)
 	stop := context.AfterFunc(belowCtx, func() { // a room below failed: end the sources too
@@ -128,6 +133,9 @@ func (n *node) run(ctx context.Context) error {
 	sources.Go(func() error { return serveHTTP(sourceCtx, operator, operatorListener) })
 	sources.Go(func() error { return serveControl(sourceCtx, n.cfg.Data, controlHandler(n.operations())) })
 	sources.Go(func() error { return n.reloadOnHangup(sourceCtx, server) })
+	if err := n.offerSetup(ctx, pages, n.cfg.consoleURL()); err != nil {
+		n.log.Warn("console accounts can't be read", "err", err)
+	}
 	n.log.Info("ready", "hostname", n.cfg.Hostname, "public", n.cfg.Public.Listen, "operator", n.cfg.Operator.Listen)
 
 	err = sources.Wait()

@@ -36,6 +36,13 @@ func HashPassword(password string) string {
 	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s", h.memory, h.time, h.threads, enc.EncodeToString(h.salt), enc.EncodeToString(h.sum))
 }
 
+// PasswordMatches tells whether hash, as HashPassword gives it, is that of the
+// password. A hash that can't be read matches nothing.
+func PasswordMatches(hash, password string) bool {
+	h, err := parseHash(hash)
+	return err == nil && subtle.ConstantTimeCompare(h.of(password), h.sum) == 1
+}
+
 // parseHash reads a PHC string. Errors name the fault, never the hash.
 func parseHash(s string) (passwordHash, error) {
 	var h passwordHash

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"postern/gateway/keys"
+	"postern/intake"
+	"postern/queue/console"
+	"postern/queue/console/auth"
+)
+
+// openUsers opens the operators' accounts.
+func (n *node) openUsers() (*auth.Store, error) {
+	var derived [][]byte
+	for _, k := range n.keys.Of(keys.Vault) {
+		key, err := hkdf.Key(sha256.New, k.Bytes(), nil, "postern console codes", 32)
+		if err != nil {
+			return nil, fmt.Errorf("derive console key: %w", err)
+		}
+		derived = append(derived, key)
+	}
+	return auth.New(n.rdb, auth.Options{
+		Key: derived[0], OldKeys: derived[1:],
+		Idle: time.Duration(n.cfg.Operator.SessionIdle), Max: time.Duration(n.cfg.Operator.SessionMax),
+	})
+}
+
+// newConsole joins the operators' pages with the rooms they show.
+func (n *node) newConsole(poller *intake.Poller) (*console.Console, error) {
+	users, err := n.openUsers()
+	if err != nil {
+		return nil, err
+	}
+	forms, err := hkdf.Key(sha256.New, n.keys.Newest(keys.Vault).Bytes(), nil, "postern console forms", 32)
+	if err != nil {
+		return nil, fmt.Errorf("derive console key: %w", err)
+	}
+	return console.New(console.Deps{
+		Cases: n.queue, Users: users, Trail: n.trail, Streams: n.engine.Streams,
+		Alarms: func(ctx context.Context) []console.Alarm { return n.alarms(ctx, poller) },
+	}, forms, console.Options{
+		URL: n.cfg.Operator.URL, FourEyes: n.cfg.Operator.FourEyes, TrustProxy: n.cfg.Operator.TrustProxy,
+		Log: n.log.With("room", "console"),
+	})
+}
+
+// alarms is what an operator has to see before any case.
+func (n *node) alarms(ctx context.Context, poller *intake.Poller) (out []console.Alarm) {
+	for _, m := range poller.Health() {
+		if silent(m, time.Now()) == "" {
+			continue
+		}
+		if m.LastSuccess.IsZero() {
+			out = append(out, console.Alarm{Key: "intake_never", Values: map[string]string{"mailbox": m.Mailbox}})
+			continue
+		}
+		out = append(out, console.Alarm{Key: "intake", Values: map[string]string{"mailbox": m.Mailbox, "time": m.LastSuccess.UTC().Format("2006-01-02 15:04 MST")}})
+	}
+	if n.spool.Stats().Full {
+		out = append(out, console.Alarm{Key: "spool"})
+	}
+	if days, err := n.trail.Unanchored(); err == nil && len(days) > 1 {
+		out = append(out, console.Alarm{Key: "anchor", Values: map[string]string{"n": fmt.Sprint(len(days)), "since": days[0]}})
+	}
+	if f, err := n.queue.Figures(ctx); err == nil && f.Dead > 0 {
+		out = append(out, console.Alarm{Key: "dead", Values: map[string]string{"n": fmt.Sprint(f.Dead)}})
+	}
+	return out
+}
+
+// operatorServer is the listener of operators: console, health, metrics.
+func operatorServer(h *health, c *console.Console) *http.Server {
+	mux := http.NewServeMux()
+	pages := c.Handler()
+	mux.Handle("/", pages)
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		mux.Handle("GET "+path, h.handler())
+	}
+	return &http.Server{
+		Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+	}
+}
+
+// offerSetup prints the one-time code where there is no account yet: on the
+// terminal alone, never into a log.
+func (n *node) offerSetup(ctx context.Context, c *console.Console, url string) error {
+	if n.terminal == nil {
+		users, err := n.openUsers()
+		if err != nil {
+			return err
+		}
+		empty, err := users.Empty(ctx)
+		if err == nil && empty {
+			n.log.Warn("the console has no account yet: postern console setup-code prints a code for its set-up page", "url", url+"/setup")
+		}
+		return err
+	}
+	code, err := c.SetupCode(ctx)
+	if err != nil || code == "" {
+		return err
+	}
+	_, err = fmt.Fprintf(n.terminal, "\nThe console has no account yet. Open %s/setup and enter this one-time code: %s\n\n", url, code)
+	return err
+}
+
+// consoleURL is where operators reach the console.
+func (c *Config) consoleURL() string {
+	if c.Operator.URL != "" {
+		return c.Operator.URL
+	}
+	return "http://" + c.Operator.Listen
+}
+
+type setupCode struct {
+	URL  string `json:"url"`
+	Code string `json:"code"`
+}
+
+func (n *node) consoleOperations() []operation {
+	return []operation{op("console/setup-code", n.newSetupCode)}
+}
+
+func (n *node) newSetupCode(ctx context.Context, _ struct{}) (setupCode, error) {
+	users, err := n.openUsers()
+	if err != nil {
+		return setupCode{}, err
+	}
+	code, err := users.NewSetupCode(ctx)
+	return setupCode{n.cfg.consoleURL() + "/setup", code}, err
+}
+
+func (c *cli) consoleCommand() *cobra.Command {
+	code := &cobra.Command{
+		Use: "setup-code", Args: cobra.NoArgs,
+		Short: "Print a one-time code that makes an administrator on the console's set-up page",
+		Long:  "Print a one-time code that makes an administrator on the console's set-up page: the first one, or a further one where the password of the last was lost. It is valid for a day.",
+		RunE: verb(func(ctx context.Context, _ []string) error {
+			return c.withNode(ctx, func(call caller) error {
+				got, err := ask[setupCode](ctx, call, "console/setup-code", struct{}{})
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(got)
+				}
+				_, err = fmt.Fprintf(c.stdout, "%s\nOpen %s and enter it there within a day.\n", got.Code, got.URL)
+				return err
+			})
+		}),
+	}
+	return group("console", "The operators' web console", code)
+}
+
+// terminalOf is w where a person reads it, else nil.
+func terminalOf(w io.Writer) io.Writer {
+	if colourful(w) {
+		return w
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"postern/gateway/stream"
+	"postern/queue"
+	"postern/queue/console/auth"
+)
+
+// Deps are the rooms the console shows and calls.
+type Deps struct {
+	Cases   *queue.Queue
+	Users   *auth.Store
+	Trail   queue.Trail // takes a record of each look at personal data
+	Streams func() *stream.Set
+
+	// Original fetches the bytes of a mail from the mailbox it was read from;
+	// nil: the console shows the stored text alone.
+	Original func(context.Context, queue.Incoming) ([]byte, error)
+	// Alarms tells what is wrong with this node now; nil: nothing known.
+	Alarms func(context.Context) []Alarm
+}
+
+// Alarm is something wrong that an operator has to see first. Key names its
+// text in the catalogues' table alarm; Values fill it.
+type Alarm struct {
+	Key    string
+	Values map[string]string
+}
+
+// Options of a Console. The zero value works.
+type Options struct {
+	URL        string   // where operators reach it, as "https://postern.example.org"; default: any plain http
+	FourEyes   []string // "erasure", "denial": another person than the one who proposed it has to approve
+	TrustProxy bool     // the client's address is the last of X-Forwarded-For
+
+	Now func() time.Time // default time.Now
+	Log *slog.Logger     // default: discarded
+}
+
+// Console serves the operators' pages. It is safe for concurrent use.
+type Console struct {
+	d       Deps
+	o       Options
+	secure  bool // cookies only over https
+	texts   *texts
+	pages   map[string]*pageSet // by language
+	static  map[string]*asset
+	origins *http.CrossOriginProtection
+	csrfKey []byte
+	live    *hub
+	index   *queue.Index
+}
+
+// New parses all texts and templates. csrfKey, 32 bytes that all nodes share,
+// signs form tokens.
+func New(d Deps, csrfKey []byte, o Options) (*Console, error) {
+	switch {
+	case d.Cases == nil || d.Users == nil || d.Trail == nil || d.Streams == nil:
+		return nil, errors.New("console: Cases, Users, Trail and Streams are needed")
+	case len(csrfKey) < 32:
+		return nil, errors.New("console: the key of form tokens is too short")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	for _, what := range o.FourEyes {
+		if what != fourErasure && what != fourDenial {
+			return nil, fmt.Errorf("console: four eyes for %q: only erasure and denial can ask for them", what)
+		}
+	}
+	c := &Console{d: d, o: o, secure: strings.HasPrefix(o.URL, "https://"), csrfKey: csrfKey, origins: http.NewCrossOriginProtection()}
+	var err error
+	if c.texts, err = loadTexts(textFiles); err != nil {
+		return nil, err
+	}
+	if c.static, err = loadStatic(); err != nil {
+		return nil, err
+	}
+	if c.pages, err = c.parsePages(); err != nil {
+		return nil, err
+	}
+	c.live, c.index = newHub(c), d.Cases.NewIndex()
+	return c, nil
+}
+
+// What four eyes can be asked for.
+const (
+	fourErasure = "erasure"
+	fourDenial  = "denial"
+)
+
+// Run feeds open pages with changes until ctx ends.
+func (c *Console) Run(ctx context.Context) error { return c.live.run(ctx) }
+
+// SetupCode gives a one-time code for the set-up page where there is no
+// account yet, else "".
+func (c *Console) SetupCode(ctx context.Context) (string, error) {
+	empty, err := c.d.Users.Empty(ctx)
+	if err != nil || !empty {
+		return "", err
+	}
+	return c.d.Users.NewSetupCode(ctx)
+}
+
+// Handler serves every route of the table.
+func (c *Console) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for i := range routes {
+		mux.Handle(routes[i].method+" "+routes[i].path, c.serve(&routes[i]))
+	}
+	mux.Handle("/", c.serve(&route{need: auth.Public(), serve: (*Console).notFound}))
+	return mux
+}

@@ -1,0 +1,195 @@
+package console
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"postern/queue/console/auth"
+)
+
+//go:embed page/*.html
+var pageFiles embed.FS
+
+// pageSet is every page in one language: name of the file to template.
+type pageSet map[string]*template.Template
+
+// parsePages parses layout, parts and each page once per language, so that the
+// words are bound before a request comes.
+func (c *Console) parsePages() (map[string]*pageSet, error) {
+	names, err := fs.Glob(pageFiles, "page/*.html")
+	if err != nil {
+		return nil, fmt.Errorf("list pages: %w", err)
+	}
+	out := map[string]*pageSet{}
+	for _, w := range c.texts.list {
+		base, err := template.New("layout").Funcs(c.funcs(w)).ParseFS(pageFiles, "page/layout.html", "page/parts.html")
+		if err != nil {
+			return nil, fmt.Errorf("page layout: %w", err)
+		}
+		set := pageSet{}
+		for _, name := range names {
+			short := strings.TrimSuffix(path.Base(name), ".html")
+			if short == "layout" || short == "parts" {
+				continue
+			}
+			t, err := template.Must(base.Clone()).ParseFS(pageFiles, name)
+			if err != nil {
+				return nil, fmt.Errorf("page %s: %w", short, err)
+			}
+			set[short] = t
+		}
+		out[w.tag] = &set
+	}
+	return out, nil
+}
+
+// funcs are what templates may call: t for a text, n for a counted one, and
+// the forms of dates and numbers.
+func (c *Console) funcs(w *words) template.FuncMap {
+	return template.FuncMap{
+		"t":     func(key string, pairs ...any) string { return w.say(key, strs(pairs)...) },
+		"n":     func(key string, n int, pairs ...any) string { return w.count(key, n, strs(pairs)...) },
+		"has":   w.has,
+		"num":   func(n any) string { i, _ := strconv.ParseInt(fmt.Sprint(n), 10, 64); return w.number(i) },
+		"date":  func(t time.Time) string { return w.date(t, c.o.Now()) },
+		"clock": w.clock,
+		"when": func(t time.Time) string {
+			if t.IsZero() {
+				return "–"
+			}
+			return w.say("date.when", "date", w.date(t, c.o.Now()), "time", w.clock(t))
+		},
+		"iso": func(t time.Time) string { return t.Format(time.RFC3339) },
+		"dict": func(pairs ...any) (map[string]any, error) {
+			out := map[string]any{}
+			for i := 0; i+1 < len(pairs); i += 2 {
+				k, ok := pairs[i].(string)
+				if !ok {
+					return nil, fmt.Errorf("dict: key %v is no string", pairs[i])
+				}
+				out[k] = pairs[i+1]
+			}
+			return out, nil
+		},
+	}
+}
+
+func strs(values []any) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = fmt.Sprint(v)
+	}
+	return out
+}
+
+// view is what the layout sees; a page's own data is D.
+type view struct {
+	Lang     string
+	Theme    string
+	Title    string
+	Page     string
+	Path     string
+	User     auth.User
+	Rail     []railItem
+	Style    string
+	Script   string
+	Font     string
+	Icon     string
+	Done     string // text of what was just done, "" if nothing
+	DoneKey  string
+	Tick     int64 // number of the last change this page shows
+	Language []langLink
+	D        any
+
+	v *visit
+}
+
+// Token is a fresh form token.
+func (w view) Token() string { return w.v.token() }
+
+// Can tells whether the user has one of the roles, by name.
+func (w view) Can(roles ...string) bool {
+	for _, r := range roles {
+		if w.User.Is(auth.Role(r)) {
+			return true
+		}
+	}
+	return false
+}
+
+type langLink struct {
+	Tag, Name string
+	Here      bool
+}
+
+// page renders a page with its title, a key of the catalogues or a text of its
+// own, and answers with it.
+func (v *visit) page(name, title string, data any) error {
+	t := (*v.c.pages[v.words.tag])[name]
+	if t == nil {
+		return fmt.Errorf("no page %q", name)
+	}
+	if v.words.has(title) {
+		title = v.say(title)
+	}
+	w := view{
+		Lang: v.words.tag, Theme: v.user.Theme, Title: title, Page: name, Path: v.r.URL.Path, User: v.user,
+		Style: v.c.static["style.css"].path, Script: v.c.static["console.js"].path,
+		Font: v.c.static["inter.woff2"].path, Icon: v.c.static["icon.svg"].path, D: data, v: v,
+	}
+	if done := v.r.URL.Query().Get("done"); done != "" && v.words.has("done."+done) {
+		w.DoneKey, w.Done = done, v.say("done."+done)
+	}
+	if v.signedIn() && v.status < http.StatusInternalServerError {
+		rail, tick, err := v.c.rail(v)
+		if err != nil && v.status == 0 {
+			return err
+		}
+		w.Rail, w.Tick = rail, tick
+	}
+	for _, l := range v.c.texts.list {
+		w.Language = append(w.Language, langLink{l.tag, l.say("language"), l == v.words})
+	}
+	var b bytes.Buffer
+	if err := t.ExecuteTemplate(&b, "layout.html", w); err != nil {
+		return fmt.Errorf("page %s: %w", name, err)
+	}
+	v.write("text/html; charset=utf-8", b.Bytes())
+	return nil
+}
+
+// write answers with a body, packed where the client takes it.
+func (v *visit) write(kind string, body []byte) {
+	h := v.w.Header()
+	h.Set("Content-Type", kind)
+	if strings.HasPrefix(kind, "text/html") {
+		h.Set("Content-Language", v.words.tag)
+	}
+	h.Set("Vary", "Accept-Encoding, Accept-Language, Cookie")
+	if takesGzip(v.r) && len(body) > 1024 {
+		body = pack(body)
+		h.Set("Content-Encoding", "gzip")
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if v.status != 0 {
+		v.w.WriteHeader(v.status)
+	}
+	_, _ = v.w.Write(body) // the client is gone: nobody to tell
+}
+
+// Alarm is the text of an alarm.
+func (w view) Alarm(a Alarm) string {
+	var pairs []string
+	for k, v := range a.Values {
+		pairs = append(pairs, k, v)
+	}
+	return w.v.say("alarm."+a.Key, pairs...)
+}

@@ -1,0 +1,82 @@
+// Keys, live changes and small comforts. Every page works without this script.
+"use strict";
+
+const body = document.body;
+const live = document.getElementById("live");
+const typing = (el) => el.closest("input, textarea, select, [contenteditable]");
+
+// Live: a page says which change it shows; the server counts what came after.
+// Nothing moves by itself: a bar offers to show it.
+function listen() {
+  if (!body.dataset.tick || !live || !window.EventSource) return;
+  const only = body.querySelector("[data-live-case]")?.dataset.liveCase || "";
+  let source = null;
+  const start = () => {
+    if (source) return;
+    source = new EventSource("/live?since=" + body.dataset.tick + (only ? "&case=" + encodeURIComponent(only) : ""));
+    source.addEventListener("changes", (e) => tell(Number(e.data), only));
+    source.addEventListener("error", () => { if (source && source.readyState === EventSource.CLOSED) stop(); });
+  };
+  const stop = () => { if (source) source.close(); source = null; };
+  document.addEventListener("visibilitychange", () => (document.hidden ? stop() : start()));
+  window.addEventListener("pagehide", stop);
+  if (!document.hidden) start();
+}
+
+function tell(n, only) {
+  const text = only ? live.dataset.case : n === 1 ? live.dataset.one : live.dataset.other.replace("{n}", n);
+  const words = document.createElement("span");
+  words.textContent = text;
+  const link = document.createElement("a");
+  link.href = location.pathname + location.search.replace(/([?&])done=[^&]*&?/, "$1").replace(/[?&]$/, "");
+  link.textContent = live.dataset.show;
+  live.replaceChildren(words, link);
+}
+
+// Keys: off inside fields and where the user switched them off.
+function rows() { return [...document.querySelectorAll("a.cover")]; }
+
+function move(step) {
+  const list = rows();
+  if (!list.length) return false;
+  const at = list.indexOf(document.activeElement);
+  list[Math.max(0, Math.min(list.length - 1, at < 0 ? (step > 0 ? 0 : list.length - 1) : at + step))].focus();
+  return true;
+}
+
+function press(key) {
+  const target = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+  if (!target) return false;
+  if (target.matches("input, textarea, select")) target.focus();
+  else if (target.matches("details")) { target.open = true; target.querySelector("input, select, textarea, button")?.focus(); }
+  else target.click();
+  return true;
+}
+
+function mark() {
+  const box = document.activeElement?.closest("tr")?.querySelector("input[type=checkbox]");
+  if (!box) return false;
+  box.click();
+  return true;
+}
+
+document.addEventListener("keydown", (e) => {
+  if (e.ctrlKey || e.metaKey || e.altKey || e.isComposing) return;
+  if (e.key === "Escape" && typing(e.target)) { e.target.blur(); return; }
+  if (body.dataset.keys === "off" || typing(e.target) && e.target.type !== "checkbox") return;
+  const keys = document.getElementById("keys");
+  const done = {
+    j: () => move(1), k: () => move(-1), x: mark,
+    "?": () => { keys?.showModal(); return Boolean(keys); },
+  }[e.key]?.() || (e.key.length === 1 && press(e.key));
+  if (done) e.preventDefault();
+});
+
+// Choosing in a select that is marked so sends its form.
+document.addEventListener("change", (e) => {
+  if (e.target.matches("[data-submit]")) e.target.form.requestSubmit();
+  const row = e.target.closest("tr.row");
+  if (row && e.target.type === "checkbox") row.classList.toggle("marked", e.target.checked);
+});
+
+listen();
