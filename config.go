@@ -34,6 +34,10 @@ type Config struct {
 	Smarthosts  []SmarthostConfig  `toml:"smarthost"`
 	Mailboxes   []MailboxConfig    `toml:"mailbox"`
 	DKIM        []DKIMConfig       `toml:"dkim"`
+	Connectors  []ConnectorConfig  `toml:"connector"`
+	Customers   []CustomerConfig   `toml:"customer"`
+	Hooks       []HookConfig       `toml:"hook"`
+	LegalHolds  []LegalHoldConfig  `toml:"legal_hold"`
 
 	path  string // of the file it came from
 	lines lineIndex
@@ -103,13 +107,6 @@ type DeliveryConfig struct {
 	Workers    int      `toml:"workers"`     // default 20
 }
 
-// CasesConfig says how requests are handled.
-type CasesConfig struct {
-	ServiceStream string `toml:"service_stream"` // stream of acknowledgements and answers; default: the controller's first service stream
-	Acknowledge   *bool  `toml:"acknowledge"`    // send receipts; default true
-	Workers       int    `toml:"workers"`        // default 2
-}
-
 // ControllerConfig is one company (GDPR Art. 4(7)).
 type ControllerConfig struct {
 	ID         string   `toml:"id"`
@@ -125,6 +122,8 @@ type ControllerConfig struct {
 	Operators  []string `toml:"operators"`  // get reminders and alarms by mail
 	ReplyPath  string   `toml:"reply_path"` // reverse-path of answers, a polled mailbox; default contact
 	Holidays   []string `toml:"holidays"`   // further days off, as 2026-12-24
+
+	HandlingConfig
 }
 
 // StreamConfig is one flow of mail with one purpose (design D1).
@@ -221,8 +220,9 @@ type MailboxConfig struct {
 	Done         string   `toml:"done"`      // default "Postern"
 	Addresses    []string `toml:"addresses"` // the mailbox's own addresses
 	AuthServID   string   `toml:"authserv_id"`
-	PollEvery    Duration `toml:"poll_every"` // default 1m
-	Confidential bool     `toml:"confidential"`
+	PollEvery    Duration `toml:"poll_every"`   // default 1m
+	Confidential bool     `toml:"confidential"` // DPO, HR, whistleblowing: no text in any notice
+	Role         string   `toml:"role"`         // who may see its cases; default "confidential" where it is
 }
 
 // DKIMConfig is one signing key (AUTHN-1).
@@ -304,7 +304,7 @@ func (c *Config) defaults() {
 	set(&c.Delivery.MaxRetry, Duration(2*time.Hour))
 	set(&c.Delivery.Expire, Duration(120*time.Hour))
 	set(&c.Delivery.Workers, 20)
-	set(&c.Cases.Workers, 2)
+	c.casesDefaults()
 	if u, err := url.Parse(c.Public.URL); err == nil {
 		set(&c.Public.MailtoDomain, u.Hostname())
 	}

@@ -32,6 +32,11 @@ func (c *Config) check(known map[string]bool) []Fault {
 	k.smarthosts()
 	k.mailboxes()
 	k.signing()
+	k.handling()
+	k.connectors()
+	k.customers()
+	k.hooks()
+	k.legalHolds()
 	return k.faults
 }
 

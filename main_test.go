@@ -123,6 +123,7 @@ func TestCommentedDefaultsOfTheExampleAreTheRealOnes(t *testing.T) {
 		c.Operator.FourEyes = nil
 		for i := range c.Controllers {
 			c.Controllers[i].Operators, c.Controllers[i].Holidays = nil, nil
+			c.Controllers[i].FourEyes, c.Controllers[i].Policy = nil, nil
 		}
 		for i := range c.Listeners {
 			c.Listeners[i].Proxy, c.Listeners[i].XClient = nil, nil

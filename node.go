@@ -222,37 +222,6 @@ func (n *node) openRelay(context.Context) error {
 	return err
 }
 
-func (n *node) openCases(context.Context) (err error) {
-	vault := n.keys.Of(keys.Vault)
-	var old [][]byte
-	for _, k := range vault[1:] {
-		old = append(old, k.Bytes())
-	}
-	n.queue, err = queue.New(n.rdb, queue.Deps{
-		Optout:  n.consent,
-		Sender:  n.engine,
-		Trail:   n.trail,
-		Streams: n.engine.Streams,
-		Tokens: func(text string) (address.SubjectID, uint16, error) {
-			t, err := n.codec.Open(text)
-			return t.Subject, t.Stream, err
-		},
-		UndoLink: n.undoLink,
-	}, queue.Options{
-		VaultKey: vault[0].Bytes(), OldVaultKeys: old, Keyring: n.ring,
-		AckStream: n.cfg.ackStreams(),
-		Workers:   n.cfg.Cases.Workers,
-		Volatile:  n.cfg.Redis.AllowVolatile,
-		VaultDir:  filepath.Join(n.cfg.Data, "vault"),
-		Operators: n.cfg.perController(func(c ControllerConfig) []string { return c.Operators }),
-		Holidays:  n.cfg.perController(func(c ControllerConfig) []string { return c.Holidays }),
-		ReplyPath: n.cfg.replyPaths(),
-		Metrics:   n.metrics,
-		Log:       n.log.With("room", "queue"),
-	})
-	return err
-}
-
 // ackStreams names for each controller the service stream of its receipts and
 // answers; none where receipts are switched off.
 func (c *Config) ackStreams() map[string]string {

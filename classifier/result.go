@@ -78,3 +78,12 @@ func (r Result) Has(l Label) bool {
 	}
 	return false
 }
+
+// Labels lists what a person or company may ask for, in the order of the model.
+func Labels() []Label {
+	out := make([]Label, numLabels)
+	for i := range out {
+		out[i] = Label(Outputs[i])
+	}
+	return out
+}

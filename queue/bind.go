@@ -120,7 +120,7 @@ func (q *Queue) reasons(in Incoming) []consent.Reason {
 		if !in.Result.Has(s.label) {
 			continue
 		}
-		switch q.policy(s.label) {
+		switch q.policy(in.Controller, s.label) {
 		case Automatic:
 			if !slices.Contains(out, s.reason) {
 				out = append(out, s.reason)

@@ -33,6 +33,7 @@ type Case struct {
 	Subject    address.SubjectID
 	Grade      Grade
 	Owner      string
+	Role       string   // who may see it, from a confidential mailbox; "": every operator
 	Flags      []string // closed words: "alert", "no-address", "other-sender", "undeliverable", "trouble"
 	Linked     []string // numbers of related cases
 	Version    int64
@@ -60,6 +61,8 @@ type Filter struct {
 	Subject    address.SubjectID
 	Live       bool      // only cases whose clock runs
 	DueBefore  time.Time // only live cases due before
-	Limit      int       // default 1000
+	Roles      []string  // nil: all cases; else those of confidential mailboxes only where their role is among these
+	Owner      string
+	Limit      int // default 1000
 	Offset     int
 }

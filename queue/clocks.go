@@ -47,8 +47,12 @@ func (q *Queue) seat(c stream.Controller) (*clock.Calendar, *time.Location) {
 // DSR-15).
 func (q *Queue) periodOf(c stream.Controller, named string, received time.Time) period {
 	calendar, loc := q.seat(c)
+	home := q.o.Handling[c.ID].Regime
+	if home == "" {
+		home = clock.OfCountry(c.Country)
+	}
 	best := period{calendar: calendar, loc: loc}
-	for _, regime := range []clock.Regime{clock.OfCountry(c.Country), clock.Regime(named)} {
+	for _, regime := range []clock.Regime{home, clock.Regime(named)} {
 		rule, ok := clock.Find(regime, clock.Answer, received)
 		if !ok {
 			continue

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/classifier"
 	"postern/gateway/address"
 	"postern/gateway/consent"
 	"postern/queue/fulfil"
@@ -19,7 +20,10 @@ import (
 type Connection struct {
 	Controller string // "" for all
 	Verbs      []fulfil.Verb
+	Labels     []classifier.Label // only in cases that ask for one of these; none: all
 	Connector  fulfil.Connector
+	Owner      address.Address // of a fulfil.Task: the colleague who gets its link
+	Due        time.Duration   // of a fulfil.Task; default Options.TaskDue
 }
 
 // Task is one request to one system and how far it is.
@@ -35,6 +39,18 @@ type Task struct {
 	DryRun bool          `json:"dry,omitempty"`
 	Asked  time.Time     `json:"asked"`
 	File   string        `json:"file,omitempty"` // id of the data it gave, in the vault
+	Files  []TaskFile    `json:"files,omitempty"`
+	Person bool          `json:"person,omitempty"` // a colleague does it
+	Due    time.Time     `json:"due,omitzero"`     // of a colleague's task
+	Round  int           `json:"round,omitempty"`  // how often it was ordered anew
+}
+
+// TaskFile is a file that a system or colleague gave, in the vault.
+type TaskFile struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	Type string `json:"type"`
+	Size int    `json:"size"`
 }
 
 // Done tells whether nothing more is to come.
@@ -48,6 +64,8 @@ type Order struct {
 	Facts   map[string]string // what is to be corrected, ...; sealed
 	DryRun  bool              // ask what would happen
 	Approve string            // for Erase: the case number, typed by the approver
+
+	colleague *Ask // instead of the systems connected
 }
 
 // Flags of fulfilment.
@@ -69,6 +87,11 @@ func (q *Queue) Fulfil(ctx context.Context, number string, o Order) ([]Task, err
 	if err != nil {
 		return nil, err
 	}
+	if o.Verb == fulfil.Erase && !o.DryRun {
+		if err := q.secondEyes(ctx, &c, EyesErase, o.Actor); err != nil {
+			return nil, err
+		}
+	}
 	who := o.Address
 	if who.IsZero() && len(c.Mails) > 0 {
 		who = q.person(c.Mails[0])
@@ -85,7 +108,8 @@ func (q *Queue) Fulfil(ctx context.Context, number string, o Order) ([]Task, err
 }
 
 func (q *Queue) mayOrder(c *Case, o Order, who address.Address) error {
-	systems := q.systems(c.Controller, o.Verb)
+	systems := q.systems(c, o.Verb)
+	law, heldByLaw := q.heldByLaw(c.Controller)
 	switch {
 	case !strings.HasPrefix(o.Actor, "operator:"):
 		return fmt.Errorf("%w: an operator has to", ErrOrder)
@@ -99,6 +123,8 @@ func (q *Queue) mayOrder(c *Case, o Order, who address.Address) error {
 		return fmt.Errorf("%w: identity is neither shown nor waived", ErrOrder)
 	case o.Verb == fulfil.Erase && slices.Contains(c.Flags, FlagLegalHold):
 		return fmt.Errorf("%w: a legal hold forbids deletion", ErrOrder)
+	case o.Verb == fulfil.Erase && heldByLaw:
+		return fmt.Errorf("%w: a legal hold of the configuration forbids deletion: %s", ErrOrder, law.Reason)
 	case o.Verb == fulfil.Erase && FindCaseNo(o.Approve) != c.Number:
 		return fmt.Errorf("%w: erasure is approved by typing the case number", ErrOrder)
 	}
@@ -124,11 +150,13 @@ func (q *Queue) suppressErased(ctx context.Context, c *Case, who address.Address
 	return err
 }
 
-func (q *Queue) systems(controller string, v fulfil.Verb) []fulfil.Connector {
-	var out []fulfil.Connector
+// systems are the connections that serve a verb in a case.
+func (q *Queue) systems(k *Case, v fulfil.Verb) []Connection {
+	var out []Connection
 	for _, c := range q.o.Connections {
-		if (c.Controller == "" || c.Controller == controller) && slices.Contains(c.Verbs, v) {
-			out = append(out, c.Connector)
+		asked := len(c.Labels) == 0 || slices.ContainsFunc(c.Labels, func(l classifier.Label) bool { return slices.Contains(k.Labels, l) })
+		if (c.Controller == "" || c.Controller == k.Controller) && slices.Contains(c.Verbs, v) && asked {
+			out = append(out, c)
 		}
 	}
 	return out
@@ -138,6 +166,8 @@ func (q *Queue) systems(controller string, v fulfil.Verb) []fulfil.Connector {
 type order struct {
 	Address string
 	Facts   map[string]string
+	Owner   string `json:",omitempty"` // a colleague's mail address
+	Words   string `json:",omitempty"` // what the operator asks of them
 }
 
 // ask writes the tasks down and sets them going.
@@ -157,14 +187,25 @@ func (q *Queue) ask(ctx context.Context, no string, o Order, who address.Address
 		if slices.ContainsFunc(asked, func(t Task) bool { return t.Verb == o.Verb && t.waits() && !o.DryRun && !t.Done() }) {
 			return fmt.Errorf("%w: %s is under way in case %s", ErrOrder, o.Verb, no)
 		}
-		secret, err := json.Marshal(order{who.Plain(), o.Facts})
-		if err != nil {
-			return fmt.Errorf("encode order of case %s: %w", no, err)
+		systems := q.systems(c, o.Verb)
+		if o.colleague != nil {
+			systems = []Connection{o.colleague.connection()}
 		}
-		for _, s := range q.systems(c.Controller, o.Verb) {
-			t := Task{Index: n, Key: no + ":" + strconv.Itoa(n) + ":" + string(o.Verb), System: s.Name(), Verb: o.Verb, DryRun: o.DryRun, Asked: q.o.Now()}
+		for _, s := range systems {
+			t := Task{Index: n, Key: no + ":" + strconv.Itoa(n) + ":" + string(o.Verb), System: s.Connector.Name(), Verb: o.Verb, DryRun: o.DryRun, Asked: q.o.Now()}
+			need := order{Address: who.Plain(), Facts: o.Facts}
+			if _, t.Person = s.Connector.(fulfil.Task); t.Person {
+				t.Due, need.Owner = q.taskDue(c, s.Due), s.Owner.Plain()
+				if o.colleague != nil {
+					need.Words = o.colleague.Words
+				}
+			}
 			if err := t.put(ch); err != nil {
 				return err
+			}
+			secret, err := json.Marshal(need)
+			if err != nil {
+				return fmt.Errorf("encode order of case %s: %w", no, err)
 			}
 			ch.extra["order:"+strconv.Itoa(n)] = key.Seal(secret, "order:"+no)
 			ch.jobs = append(ch.jobs, [3]string{"fulfil", strconv.Itoa(n), millis(q.o.Now())})
@@ -173,7 +214,7 @@ func (q *Queue) ask(ctx context.Context, no string, o Order, who address.Address
 			n++
 		}
 		ch.extra["tasks"] = strconv.Itoa(n)
-		if o.DryRun || o.Verb == fulfil.Stop || o.Verb == fulfil.Lookup {
+		if !(Task{Verb: o.Verb, DryRun: o.DryRun}).waits() {
 			return nil
 		}
 		if to, err := next(c.State, ActWait); err == nil {

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"postern/classifier"
@@ -67,7 +68,7 @@ func (q *Queue) alert(ctx context.Context, no string, index int, in Incoming) er
 // alone may close by itself (design D13).
 func (q *Queue) bare(in Incoming) bool {
 	return !in.Result.Abstain && len(in.Result.Decided) == 1 && in.Result.Decided[0] == classifier.Unsubscribe &&
-		in.Result.Kind == classifier.KindRequest && len(in.Attachments) == 0 && q.policy(classifier.Unsubscribe) == Automatic && len(q.reasons(in)) > 0 && !q.person(in).IsZero()
+		in.Result.Kind == classifier.KindRequest && len(in.Attachments) == 0 && q.policy(in.Controller, classifier.Unsubscribe) == Automatic && len(q.reasons(in)) > 0 && !q.person(in).IsZero()
 }
 
 func (q *Queue) closeBare(ctx context.Context, no string) error {
@@ -122,12 +123,18 @@ func (q *Queue) prove(ctx context.Context, no, n string) error {
 	if err := q.d.Trail.Append(ctx, r); err != nil {
 		return fmt.Errorf("prove event %d of case %s: %w", seq, no, err)
 	}
-	return nil
+	return q.publish(ctx, c, e)
 }
 
 // remind tells operators that the time of a case runs out (DSR-18), once per
 // kind and due date; an overdue one is told of again every day.
 func (q *Queue) remind(ctx context.Context, no, kind string) error {
+	if n, ok := strings.CutPrefix(kind, remindTask); ok {
+		return q.remindTask(ctx, no, n)
+	}
+	if kind == remindPackage {
+		return q.endPackage(ctx, no)
+	}
 	var told *Notice
 	c, _, _, err := q.load(ctx, no)
 	if err != nil {

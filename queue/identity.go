@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -142,32 +141,54 @@ func (q *Queue) Confirm(ctx context.Context, token string, yes bool) error {
 }
 
 func (q *Queue) byLink(ctx context.Context, purpose, token string) (*Case, map[string]string, error) {
-	unknown := fmt.Errorf("one-time link: %w", ErrUnknown)
-	if len(token) > 100 {
-		return nil, nil, unknown
+	no, kind, hash, err := q.findLink(ctx, token)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, f, _, err := q.load(ctx, no)
+	if err != nil {
+		return nil, nil, err
+	}
+	if kind != purpose || f[purpose] != hash || !q.o.Now().Before(fromMillis(f[purpose+"-until"])) {
+		return nil, nil, fmt.Errorf("one-time link: %w", ErrUnknown)
+	}
+	return c, f, nil
+}
+
+// findLink looks a link up: which case, what for, and its hash.
+func (q *Queue) findLink(ctx context.Context, token string) (no, kind, hash string, err error) {
+	if token == "" || len(token) > 100 {
+		return "", "", "", fmt.Errorf("one-time link: %w", ErrUnknown)
 	}
 	for _, hash := range q.vault.Lookups("link", strings.ToLower(token)) {
 		to, err := q.rdb.HGet(ctx, keyLinks, hash).Result()
+		if isNil(err) {
+			continue
+		}
 		if err != nil {
-			if isNil(err) {
-				continue
-			}
-			return nil, nil, fmt.Errorf("one-time link: %w", err)
+			return "", "", "", fmt.Errorf("one-time link: %w", err)
 		}
 		no, kind, _ := strings.Cut(to, " ")
-		c, f, _, err := q.load(ctx, no)
-		if errors.Is(err, ErrUnknown) {
-			return nil, nil, unknown
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		if kind != purpose || f[purpose] != hash || !q.o.Now().Before(fromMillis(f[purpose+"-until"])) {
-			return nil, nil, unknown
-		}
-		return c, f, nil
+		return no, kind, hash, nil
 	}
-	return nil, nil, unknown
+	return "", "", "", fmt.Errorf("one-time link: %w", ErrUnknown)
+}
+
+// Kinds of link, as LinkKind tells them.
+const (
+	LinkChallenge = linkChallenge // is it you? Challenged, Confirm
+	LinkStatus    = linkStatus    // the person's page: Status, AddMessage, Withdraw
+	LinkDownload  = linkDownload  // OpenPackage, FetchPackage
+	LinkTask      = linkTask      // a colleague's: TaskByToken, AnswerTask
+)
+
+// LinkKind tells which page a token behind Options.LinkBase leads to. Whether
+// it is still good is told by the functions of that page; an unknown one is
+// ErrUnknown.
+func (q *Queue) LinkKind(ctx context.Context, token string) (string, error) {
+	_, kind, _, err := q.findLink(ctx, token)
+	kind, _, _ = strings.Cut(kind, ":")
+	return kind, err
 }
 
 // identified marks the person as known and, where the controller's authority

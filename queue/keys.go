@@ -11,17 +11,20 @@ import (
 const (
 	prefix = "pq:{queue}:"
 
-	keySeen   = prefix + "seen"   // hash: "u:mailbox/folder/uidvalidity/uid" or "b:content hash" → case number, or "aside"
-	keyMID    = prefix + "mid"    // hash: keyed hash of a Message-ID → case number
-	keyAll    = prefix + "all"    // sorted set: case number by receipt, Unix ms
-	keyDue    = prefix + "due"    // sorted set: open case number by due date, Unix ms
-	keyRemind = prefix + "remind" // sorted set: "number kind" by time, Unix ms
-	keyWork   = prefix + "work"   // stream: case, do, n, try; consumer group "workers"
-	keyLater  = prefix + "later"  // sorted set: work to be tried again, as JSON, by time, Unix ms
-	keyDead   = prefix + "dead"   // stream: work given up on, for an operator
-	keyOptOut = prefix + "optout" // sorted set: "number index source" of mails whose opt-outs bound, by time, Unix ms
-	keyLinks  = prefix + "links"  // hash: keyed hash of a one-time link's token → "number purpose"
-	keyAside  = prefix + "aside"  // sorted set: id of set-aside mail by receipt, Unix ms
+	keySeen    = prefix + "seen"    // hash: "u:mailbox/folder/uidvalidity/uid" or "b:content hash" → case number, or "aside"
+	keyMID     = prefix + "mid"     // hash: keyed hash of a Message-ID → case number
+	keyAll     = prefix + "all"     // sorted set: case number by receipt, Unix ms
+	keyDue     = prefix + "due"     // sorted set: open case number by due date, Unix ms
+	keyRemind  = prefix + "remind"  // sorted set: "number kind" by time, Unix ms
+	keyWork    = prefix + "work"    // stream: case, do, n, try; consumer group "workers"
+	keyLater   = prefix + "later"   // sorted set: work to be tried again, as JSON, by time, Unix ms
+	keyDead    = prefix + "dead"    // stream: work given up on, for an operator
+	keyOptOut  = prefix + "optout"  // sorted set: "number index source" of mails whose opt-outs bound, by time, Unix ms
+	keyLinks   = prefix + "links"   // hash: keyed hash of a one-time link's token → "number purpose"
+	keyNotices = prefix + "notices" // hash: "controller version language" → a published processing notice, as JSON
+	keyDPA     = prefix + "dpa"     // hash: controller, customer and day → a signed processing agreement, as JSON
+	keyAway    = prefix + "away"    // hash: operator → absence, as JSON
+	keyAside   = prefix + "aside"   // sorted set: id of set-aside mail by receipt, Unix ms
 
 	keyTouched = prefix + "touched" // sorted set: case number by the number of its last change, see Index
 	keyTick    = prefix + "tick"    // string: counts changes of cases
@@ -47,6 +50,10 @@ func keyPerson(subject string) string { return prefix + "person:" + subject }
 
 // keyAsideMail is the hash of one set-aside mail: key, mail (sealed), why, received.
 func keyAsideMail(id string) string { return prefix + "aside:" + id }
+
+// keyNoticed is the hash of who was told of a processing notice's change:
+// "version subject" → when, Unix ms.
+func keyNoticed(controller string) string { return prefix + "noticed:" + controller }
 
 // keyQuiet holds that a sender got a receipt; lives 7 days (AR-4).
 func keyQuiet(sender string) string { return prefix + "quiet:" + sender }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"postern/gateway"
 	"postern/gateway/address"
 	"postern/gateway/stream"
+	"postern/queue/fulfil"
 	"postern/queue/reply"
 	"postern/queue/vault"
 )
@@ -84,6 +86,9 @@ func (q *Queue) Preview(ctx context.Context, number string, d Draft) (Letter, er
 	if err != nil {
 		return Letter{}, err
 	}
+	if err := q.outcomes(ctx, &c, &d); err != nil {
+		return Letter{}, err
+	}
 	return q.write(&c, d)
 }
 
@@ -98,6 +103,15 @@ func (q *Queue) Reply(ctx context.Context, number string, d Draft) (int, Letter,
 	}
 	if !strings.HasPrefix(d.Actor, "operator:") && d.Actor != "rule" {
 		return 0, Letter{}, fmt.Errorf("%w: an actor is needed", ErrDraft)
+	}
+	if d.Effect == ActDeny && d.Actor != "rule" {
+		c, _, _, err := q.load(ctx, FindCaseNo(number))
+		if err == nil {
+			err = q.secondEyes(ctx, c, EyesDeny, d.Actor)
+		}
+		if err != nil {
+			return 0, Letter{}, err
+		}
 	}
 	l.At = q.o.Now().Add(q.o.SendHold)
 	n, err := q.enqueue(ctx, FindCaseNo(number), l, nil)
@@ -184,6 +198,50 @@ func (q *Queue) letterValues(c *Case, controller stream.Controller, l *Letter, d
 		values[k] = v
 	}
 	return values, nil
+}
+
+// byVerb are the letters that tell what systems did, by the verb of it.
+var byVerb = map[reply.Step]fulfil.Verb{reply.Erased: fulfil.Erase, reply.Rectified: fulfil.Rectify, reply.Restricted: fulfil.Restrict}
+
+// outcomes fills in what the systems said they did: which acted, and what is
+// kept for which law until when.
+func (q *Queue) outcomes(ctx context.Context, c *Case, d *Draft) error {
+	verb, ok := byVerb[d.Step]
+	if !ok {
+		return nil
+	}
+	tasks, err := q.Tasks(ctx, c.Number)
+	if err != nil {
+		return err
+	}
+	var did, kept []string
+	for _, t := range tasks {
+		switch {
+		case t.Verb != verb || t.DryRun:
+		case t.Status == fulfil.Kept:
+			why := t.Law
+			if t.Until != "" {
+				why += ", " + t.Until
+			}
+			kept = append(kept, t.System+" ("+why+")")
+		case t.Status == fulfil.Erased || t.Status == fulfil.Done || t.Status == fulfil.Restricted:
+			did = append(did, t.System)
+		}
+	}
+	nothing, err := q.texts.Phrase(q.texts.Pick(d.Language, c.Language, q.controller(c.Controller).Language), "nothing", nil)
+	if err != nil {
+		return err
+	}
+	values := reply.Values{"systems": nothing, "kept": nothing}
+	if len(did) > 0 {
+		values["systems"] = strings.Join(did, ", ")
+	}
+	if len(kept) > 0 {
+		values["kept"] = strings.Join(kept, "; ")
+	}
+	maps.Copy(values, d.Values) // an operator's own words come first
+	d.Values = values
+	return nil
 }
 
 // extendedEnd is the last second after an extension, where the law has one and

@@ -277,6 +277,6 @@ func TestPolicy(t *testing.T) {
 	no := w2.open(classifier.Unsubscribe)
 	require.Empty(t, w2.bound)
 	require.Equal(t, Received, w2.show(no).State, "what did not bind does not close")
-	require.Error(t, checkPolicy(map[classifier.Label]Policy{classifier.Access: Automatic}))
-	require.Error(t, checkPolicy(map[classifier.Label]Policy{classifier.Erasure: "maybe"}))
+	require.Error(t, CheckPolicy(map[classifier.Label]Policy{classifier.Access: Automatic}))
+	require.Error(t, CheckPolicy(map[classifier.Label]Policy{classifier.Erasure: "maybe"}))
 }

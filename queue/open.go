@@ -176,12 +176,15 @@ func (q *Queue) create(ctx context.Context, in Incoming, byMID bool) (ref Ref, i
 
 // newCase is a mail's case before it is stored.
 func (q *Queue) newCase(no string, in Incoming) (*Case, period) {
-	p := q.forwardBy(in.Controller, q.periodOf(q.controller(in.Controller), in.Result.Regime, in.Received), in)
+	p := q.assistBy(q.forwardBy(in.Controller, q.periodOf(q.controller(in.Controller), in.Result.Regime, in.Received), in), in)
 	c := &Case{
 		Number: no, Controller: in.Controller, State: Received, Kind: in.Result.Kind,
 		Labels: slices.Clone(in.Result.Decided), Abstain: in.Result.Abstain, Language: in.Result.Language,
 		Regime: string(p.rule.Regime), Rule: p.rule.ID, Asker: in.Result.Asker,
-		Received: in.Received, OpenedAt: q.o.Now(), Due: p.due, Grade: in.Grade,
+		Received: in.Received, OpenedAt: q.o.Now(), Due: p.due, Grade: in.Grade, Role: q.o.Roles[in.Mailbox],
+	}
+	if c.Role == "" && in.Confidential {
+		c.Role = "confidential"
 	}
 	if person := q.person(in); !person.IsZero() {
 		c.Subject = q.o.Keyring.Identify(in.Controller, person).ID
@@ -199,6 +202,11 @@ func (q *Queue) newCase(no string, in Incoming) (*Case, period) {
 	}
 	if _, ok := q.o.Processors[in.Controller]; ok {
 		c.Flags = append(c.Flags, FlagProcessor)
+	}
+	if in.Result.Has(classifier.DPARequest) || in.Result.Has(classifier.AssistanceRequest) {
+		if _, ok := q.customer(in.Controller, in.From); !ok {
+			c.Flags = append(c.Flags, FlagNoCustomer)
+		}
 	}
 	return c, p
 }

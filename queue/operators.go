@@ -19,6 +19,9 @@ var noticeWords = map[string]string{
 	RemindUntil:    "The date this case was waiting for has come.",
 	RemindProof:    "The person did not confirm who they are in time. A refusal may be due.",
 	"alert":        "A person has to look at this case at once.",
+	"task-overdue": "A colleague has not answered a task in time.",
+	"not-fetched":  "A copy of data was not fetched in time, its link has ended.",
+	"code-locked":  "The code of a download was given wrongly too often. The page is locked.",
 	"dead":         "Work on this case was given up. See the dead letters.",
 	"optout-flood": "One source sends very many opt-outs. They all bind; see whether they are forged.",
 }
@@ -31,10 +34,29 @@ func (q *Queue) tell(ctx context.Context, n Notice) {
 			q.o.Log.Error("operators could not be told", "kind", n.Kind, "case", n.Case, "err", err)
 		}
 	}
+	if err := q.announce(ctx, n); err != nil {
+		q.o.Log.Error("hooks could not be told", "kind", n.Kind, "case", n.Case, "err", err)
+	}
+	q.whose(ctx, &n)
 	for i, to := range q.o.Operators[n.Controller] {
 		if err := q.mailOperator(ctx, n, i, to); err != nil {
 			q.o.Log.Error("operators could not be mailed", "kind", n.Kind, "case", n.Case, "err", err)
 		}
+	}
+}
+
+// whose fills in who is in charge of the case, and who stands in.
+func (q *Queue) whose(ctx context.Context, n *Notice) {
+	if n.Case == "" || n.Owner != "" {
+		return
+	}
+	owner, err := q.rdb.HGet(ctx, keyCase(n.Case), "owner").Result()
+	if err != nil || owner == "" {
+		return
+	}
+	n.Owner = owner
+	if deputy, err := q.Deputy(ctx, owner); err == nil && deputy != owner {
+		n.Deputy = deputy
 	}
 }
 
@@ -56,6 +78,12 @@ func (q *Queue) mailOperator(ctx context.Context, n Notice, i int, to string) er
 	if !n.Due.IsZero() {
 		_, loc := q.seat(c)
 		text += "\nDue: " + n.Due.In(loc).Format("2006-01-02 15:04 MST")
+	}
+	if n.Owner != "" {
+		text += "\nOwner: " + n.Owner
+	}
+	if n.Deputy != "" {
+		text += " (away, deputy: " + n.Deputy + ")"
 	}
 	if n.Reason != "" {
 		text += "\nReason: " + n.Reason

@@ -65,6 +65,8 @@ type Notice struct {
 	Controller string
 	Due        time.Time
 	Reason     string // closed word
+	Owner      string // of the case
+	Deputy     string // who stands in while the owner is away
 }
 
 // Options of a Queue. VaultKeys and Keyring are needed, all else has a default.
@@ -77,6 +79,11 @@ type Options struct {
 	Operators    map[string][]string  // controller id → addresses that get reminders and alarms by mail
 	Processors   map[string]Processor // controller id → for whom the gateway only passes requests on
 	Connections  []Connection         // the company's own systems
+	Handling     map[string]Handling  // controller id → how its requests are handled
+	Customers    []Customer           // companies whose processor a controller is
+	LegalHolds   []LegalHold          // cases in which nothing may be deleted
+	Hooks        []Hook               // told of case events and notices
+	Roles        map[string]string    // mailbox name → role that may see its cases; none: every operator
 	TextDir      string               // files that override reply texts; "": none
 
 	Now func() time.Time // default time.Now
@@ -108,6 +115,9 @@ type Options struct {
 	FloodWindow time.Duration // default 1 hour
 
 	Metrics prometheus.Registerer // nil: none
+
+	DownloadFor time.Duration // how long a package may be fetched; default 14 days
+	TaskDue     time.Duration // for a colleague to answer; default 7 days
 
 	KeepCases time.Duration // an ended case is deleted this long after it ended; default 3 years (ST-1)
 	KeepAside time.Duration // mail that became no case; default 90 days
@@ -142,6 +152,8 @@ func (o Options) withDefaults() Options {
 	o.FloodWindow = orTime(o.FloodWindow, time.Hour)
 	o.KeepCases = orTime(o.KeepCases, 3*366*24*time.Hour)
 	o.KeepAside = orTime(o.KeepAside, 90*24*time.Hour)
+	o.DownloadFor = orTime(o.DownloadFor, 14*24*time.Hour)
+	o.TaskDue = orTime(o.TaskDue, 7*24*time.Hour)
 	o.SendHold = orTime(o.SendHold, 30*time.Second)
 	o.ProofWithin = orTime(o.ProofWithin, 30*24*time.Hour)
 	return o

@@ -25,8 +25,12 @@ var defaultPolicy = map[classifier.Label]Policy{
 	classifier.Erasure:         Automatic,
 }
 
-// policy of a label: as configured, else as the table says, else off.
-func (q *Queue) policy(l classifier.Label) Policy {
+// policy of a label: as configured for the controller or for all, else as the
+// table says, else off.
+func (q *Queue) policy(controller string, l classifier.Label) Policy {
+	if p, ok := q.o.Handling[controller].Policy[l]; ok {
+		return p
+	}
 	if p, ok := q.o.Policy[l]; ok {
 		return p
 	}
@@ -36,7 +40,9 @@ func (q *Queue) policy(l classifier.Label) Policy {
 	return Off
 }
 
-func checkPolicy(table map[classifier.Label]Policy) error {
+// CheckPolicy refuses a table that lets a label act that can't, or says what no
+// policy is.
+func CheckPolicy(table map[classifier.Label]Policy) error {
 	for l, p := range table {
 		switch p {
 		case Off, Propose, Automatic:

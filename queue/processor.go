@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
+	"postern/classifier"
 	"postern/gateway/address"
 	"postern/queue/clock"
 )
@@ -39,6 +41,25 @@ func (q *Queue) forwardBy(controller string, p period, in Incoming) period {
 	}
 	rule, ok := clock.ByID("EU-FORWARD")
 	if end := rule.End(in.Received, p.calendar, p.loc); ok && end.Before(p.due) {
+		p.rule, p.due = rule, end
+	}
+	return p
+}
+
+// FlagNoCustomer marks a request for an agreement or for assistance from a
+// domain that is none of a customer.
+const FlagNoCustomer = "no-customer"
+
+// assistBy gives the time agreed with a customer for help with a request of
+// theirs, where that is earlier (GDPR Art. 28(3)(e)).
+func (q *Queue) assistBy(p period, in Incoming) period {
+	k, ok := q.customer(in.Controller, in.From)
+	if !ok || !in.Result.Has(classifier.AssistanceRequest) {
+		return p
+	}
+	rule, ok := clock.ByID("EU-ASSIST")
+	y, m, d := in.Received.In(p.loc).Add(orTime(k.AssistWithin, 5*24*time.Hour)).Date()
+	if end := time.Date(y, m, d, 23, 59, 59, 0, p.loc); ok && end.Before(p.due) {
 		p.rule, p.due = rule, end
 	}
 	return p

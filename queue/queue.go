@@ -52,7 +52,7 @@ func New(rdb redis.UniversalClient, d Deps, o Options) (*Queue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
-	if err := checkPolicy(o.Policy); err != nil {
+	if err := errors.Join(CheckPolicy(o.Policy), checkHandling(o)); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
 	if err := checkProcessors(o.Processors); err != nil {

@@ -33,6 +33,7 @@ func (c *Case) fields() map[string]string {
 		"subject":    subjectText(c.Subject),
 		"grade":      string(c.Grade),
 		"owner":      c.Owner,
+		"role":       c.Role,
 		"flags":      strings.Join(c.Flags, ","),
 		"linked":     strings.Join(c.Linked, ","),
 	}
@@ -58,7 +59,7 @@ func parseCase(no string, f map[string]string) (*Case, error) {
 		Labels: splitLabels(f["labels"]), Abstain: f["abstain"] == "true", Language: f["language"],
 		Regime: f["regime"], Rule: f["rule"], Asker: f["asker"], Received: fromMillis(f["received"]),
 		OpenedAt: fromMillis(f["opened"]), Due: fromMillis(f["due"]), Extended: f["extended"] == "true",
-		EndedAt: fromMillis(f["ended"]), Grade: Grade(f["grade"]), Owner: f["owner"],
+		EndedAt: fromMillis(f["ended"]), Grade: Grade(f["grade"]), Owner: f["owner"], Role: f["role"],
 		Flags: splitWords(f["flags"]), Linked: splitWords(f["linked"]),
 	}
 	c.Version, _ = strconv.ParseInt(f["v"], 10, 64)

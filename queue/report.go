@@ -3,8 +3,8 @@ package queue
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -18,6 +18,7 @@ type Month struct {
 	Controller string
 	From, To   time.Time
 	Received   int
+	Target     int                        // internal target in working days
 	ByLabel    map[classifier.Label]Tally // a case with two rights counts in both
 	Total      Tally
 }
@@ -32,6 +33,7 @@ type Tally struct {
 	Late       int     // ended after it, or live and overdue
 	Extended   int     //
 	MedianDays float64 // from receipt to end, of those ended; working days
+	InTarget   int     // ended within the internal target
 	days       []float64
 }
 
@@ -40,7 +42,7 @@ func (q *Queue) Report(ctx context.Context, year int, month time.Month) ([]Month
 	var out []Month
 	for _, c := range q.d.Streams().Controllers() {
 		calendar, loc := q.seat(c)
-		m := Month{Controller: c.ID, From: time.Date(year, month, 1, 0, 0, 0, 0, loc), To: time.Date(year, month+1, 1, 0, 0, 0, 0, loc), ByLabel: map[classifier.Label]Tally{}}
+		m := Month{Controller: c.ID, Target: q.target(c.ID), From: time.Date(year, month, 1, 0, 0, 0, 0, loc), To: time.Date(year, month+1, 1, 0, 0, 0, 0, loc), ByLabel: map[classifier.Label]Tally{}}
 		cases, err := q.receivedBetween(ctx, m.From, m.To)
 		if err != nil {
 			return nil, err
@@ -54,10 +56,10 @@ func (q *Queue) Report(ctx context.Context, year int, month time.Month) ([]Month
 			if !k.State.Live() && !k.EndedAt.IsZero() {
 				days = float64(calendar.Between(k.Received.In(loc), k.EndedAt.In(loc)))
 			}
-			m.Total.add(k, days, q.o.Now())
+			m.Total.add(k, days, m.Target, q.o.Now())
 			for _, l := range k.Labels {
 				t := m.ByLabel[l]
-				t.add(k, days, q.o.Now())
+				t.add(k, days, m.Target, q.o.Now())
 				m.ByLabel[l] = t
 			}
 		}
@@ -87,7 +89,7 @@ func (q *Queue) receivedBetween(ctx context.Context, from, to time.Time) ([]*Cas
 	return out, nil
 }
 
-func (t *Tally) add(c *Case, days float64, now time.Time) {
+func (t *Tally) add(c *Case, days float64, target int, now time.Time) {
 	t.Cases++
 	end := c.EndedAt
 	switch c.State {
@@ -109,6 +111,9 @@ func (t *Tally) add(c *Case, days float64, now time.Time) {
 	}
 	if days >= 0 {
 		t.days = append(t.days, days)
+		if days <= float64(target) {
+			t.InTarget++
+		}
 	}
 }
 
@@ -125,7 +130,18 @@ type AutomaticReport struct {
 	Acts     map[string]int // "action:reason" → how often
 	Reverted int            // opt-outs an operator took back
 	Reopened int            // cases a rule had ended and something opened again
-	Sample   []string       // numbers of cases to look at by hand, drawn at random
+	Sample   []string       // numbers of cases to look at by hand; the same for the same span
+	Judged   int            // cases of which an operator said whether the rules were right
+	Wrong    int            // of those
+}
+
+// ErrorRate is the share of judged cases in which a rule was wrong; false
+// where none was judged.
+func (r AutomaticReport) ErrorRate() (float64, bool) {
+	if r.Judged == 0 {
+		return 0, false
+	}
+	return float64(r.Wrong) / float64(r.Judged), true
 }
 
 // AutomaticActs counts what rules did in cases received in the span, with a
@@ -141,7 +157,7 @@ func (q *Queue) AutomaticActs(ctx context.Context, from, to time.Time, size int)
 		if err != nil {
 			return out, err
 		}
-		acted, closed := false, false
+		acted, closed, judged := false, false, ""
 		for _, e := range events {
 			switch {
 			case e.Actor == "rule" && (e.Action == ActSuppress || e.Action == ActHold || e.Action == ActClose || e.Action == ActDeny || e.Action == ActReceipt):
@@ -152,13 +168,22 @@ func (q *Queue) AutomaticActs(ctx context.Context, from, to time.Time, size int)
 				out.Reverted++
 			case e.Action == ActReopen && closed:
 				out.Reopened++
+			case e.Action == ActNote && (e.Reason == SampleRight || e.Reason == SampleWrong):
+				judged = e.Reason // the last word counts
 			}
+		}
+		if judged != "" {
+			out.Judged++
+		}
+		if judged == SampleWrong {
+			out.Wrong++
 		}
 		if acted {
 			out.Sample = append(out.Sample, c.Number)
 		}
 	}
-	rand.Shuffle(len(out.Sample), func(i, j int) { out.Sample[i], out.Sample[j] = out.Sample[j], out.Sample[i] })
+	// By hash: nobody chooses, and who asks again sees the same.
+	slices.SortFunc(out.Sample, func(a, b string) int { return strings.Compare(sha("sample\x00"+a), sha("sample\x00"+b)) })
 	if len(out.Sample) > size {
 		out.Sample = out.Sample[:size]
 	}

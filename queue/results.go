@@ -3,9 +3,13 @@ package queue
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
+	"strings"
+	"unicode"
 
 	"postern/queue/fulfil"
 	"postern/queue/vault"
@@ -33,22 +37,21 @@ func (q *Queue) fulfil(ctx context.Context, no, n string) error {
 	if t.Status != "" {
 		return nil
 	}
-	var connector fulfil.Connector
-	for _, s := range q.systems(c.Controller, t.Verb) {
-		if s.Name() == t.System {
-			connector = s
-		}
-	}
-	if connector == nil {
-		return q.result(ctx, no, t.Key, fulfil.Outcome{Status: fulfil.Failed}, "rule", "not-connected")
-	}
-	raw, err := key.Open(f["order:"+n], "order:"+no)
+	o, err := openOrder(key, f, no, index)
 	if err != nil {
 		return err
 	}
-	var o order
-	if err := json.Unmarshal(raw, &o); err != nil {
-		return fmt.Errorf("%w: order of task %s: %w", errPermanent, t.Key, err)
+	if t.Person {
+		if o.Owner != "" { // else an operator brings it to them
+			if err := q.mailTask(ctx, c, t, o, taskAsked); err != nil {
+				return err
+			}
+		}
+		return q.result(ctx, no, t.Key, fulfil.Outcome{Status: fulfil.Accepted}, "rule", "colleague-asked")
+	}
+	connector := q.connector(c, t)
+	if connector == nil {
+		return q.result(ctx, no, t.Key, fulfil.Outcome{Status: fulfil.Failed}, "rule", "not-connected")
 	}
 	out, err := connector.Do(ctx, fulfil.Request{Key: t.Key, Verb: t.Verb, Case: no, Controller: c.Controller, Address: o.Address,
 		Subject: subjectText(c.Subject), Due: c.Due, Facts: o.Facts, DryRun: t.DryRun})
@@ -60,6 +63,29 @@ func (q *Queue) fulfil(ctx context.Context, no, n string) error {
 		return err
 	}
 	return q.result(ctx, no, t.Key, out, "system:"+t.System, "")
+}
+
+func openOrder(key *vault.Key, f map[string]string, no string, index int) (order, error) {
+	var o order
+	raw, err := key.Open(f["order:"+strconv.Itoa(index)], "order:"+no)
+	if err != nil {
+		return o, err
+	}
+	if err := json.Unmarshal(raw, &o); err != nil {
+		return o, fmt.Errorf("%w: order of task %d in case %s: %w", errPermanent, index, no, err)
+	}
+	return o, nil
+}
+
+// connector is the system a task was given to; nil where the configuration
+// lost it. Labels don't count here: they may have been corrected since.
+func (q *Queue) connector(c *Case, t Task) fulfil.Connector {
+	for _, s := range q.o.Connections {
+		if s.Connector.Name() == t.System && (s.Controller == "" || s.Controller == c.Controller) {
+			return s.Connector
+		}
+	}
+	return nil
 }
 
 // gaveUp marks a task that no retry brought to an end.
@@ -91,9 +117,13 @@ func (q *Queue) result(ctx context.Context, no, key string, o fulfil.Outcome, ac
 	if err != nil {
 		return err
 	}
-	var failed, settled bool
+	files, err := q.keepFiles(caseKey, no, o.Files)
+	if err != nil {
+		return err
+	}
+	var failed, settled, used bool
 	_, _, err = q.change(ctx, no, "", func(c *Case, ch *changing) error {
-		failed, settled = false, false
+		failed, settled, used = false, false, false
 		tasks, err := tasksOf(ch.before)
 		if err != nil {
 			return err
@@ -106,7 +136,17 @@ func (q *Queue) result(ctx context.Context, no, key string, o fulfil.Outcome, ac
 		if t.Done() && t.Status != fulfil.Failed || t.Status == o.Status {
 			return nil
 		}
-		t.Status, t.Law, t.Until, t.Count, t.File = o.Status, o.Law, o.Until, o.Count, file
+		used = true
+		t.Status, t.Law, t.Until, t.Count, t.File, t.Files = o.Status, o.Law, o.Until, o.Count, file, files
+		ch.keep(file)
+		for _, f := range files {
+			ch.keep(f.ID)
+		}
+		if member := no + " " + remindTask + strconv.Itoa(i); t.Person && !t.Done() {
+			ch.remind = append(ch.remind, [2]string{member, millis(t.Asked.Add(t.Due.Sub(t.Asked) / 2))})
+		} else if t.Person {
+			ch.unremind = append(ch.unremind, member)
+		}
 		if err := t.put(ch); err != nil {
 			return err
 		}
@@ -123,20 +163,23 @@ func (q *Queue) result(ctx context.Context, no, key string, o fulfil.Outcome, ac
 		}
 		return nil
 	})
-	if err != nil {
-		return err
+	if err != nil || !used {
+		return errors.Join(err, q.dropFiles(file, files))
 	}
 	if failed {
 		q.tell(ctx, Notice{Kind: "alert", Case: no, Controller: f["controller"], Reason: "system-failed"})
 	}
 	if settled {
-		return q.verify(ctx, no)
+		return errors.Join(q.verify(ctx, no), q.inform(ctx, no))
 	}
 	return nil
 }
 
 // waits tells whether the case waits for this task.
-func (t Task) waits() bool { return !t.DryRun && t.Verb != fulfil.Stop && t.Verb != fulfil.Lookup }
+// Recipients are told beside the answer, which need not wait for it (Art. 19).
+func (t Task) waits() bool {
+	return !t.DryRun && t.Verb != fulfil.Stop && t.Verb != fulfil.Lookup && t.Verb != fulfil.Inform
+}
 
 // settle ends the wait when every system of the order answered; with a failure
 // the case is open as well, and its flag says why.
@@ -176,19 +219,140 @@ func (q *Queue) verify(ctx context.Context, no string) error {
 		return err
 	}
 	i := slices.IndexFunc(tasks, func(t Task) bool { return t.Verb == fulfil.Erase && !t.DryRun })
-	if i < 0 || len(q.systems(c.Controller, fulfil.Verify)) == 0 || f["verified"] != "" {
+	if i < 0 || len(q.systems(c, fulfil.Verify)) == 0 || f["verified"] != "" {
 		return nil
 	}
-	raw, err := key.Open(f["order:"+strconv.Itoa(i)], "order:"+no)
+	o, err := openOrder(key, f, no, i)
 	if err != nil {
 		return err
 	}
-	var o order
-	if err := json.Unmarshal(raw, &o); err != nil {
-		return fmt.Errorf("order of case %s: %w", no, err)
-	}
 	_, err = q.ask(ctx, no, Order{Verb: fulfil.Verify, Actor: "rule"}, parsedOrZero(o.Address), "verified")
 	return err
+}
+
+// informing are the acts of which those have to be told who got the data.
+var informing = map[fulfil.Verb]bool{fulfil.Erase: true, fulfil.Rectify: true, fulfil.Restrict: true}
+
+// inform has those told who received the data, once an erasure, rectification
+// or restriction is done (GDPR Art. 19): one task each.
+func (q *Queue) inform(ctx context.Context, no string) error {
+	c, f, key, err := q.load(ctx, no)
+	if err != nil || len(q.systems(c, fulfil.Inform)) == 0 {
+		return err
+	}
+	tasks, err := tasksOf(f)
+	if err != nil {
+		return err
+	}
+	for i, t := range tasks {
+		once := "informed:" + string(t.Verb)
+		if !informing[t.Verb] || t.DryRun || !t.Done() || t.Status == fulfil.NotFound || f[once] != "" {
+			continue
+		}
+		o, err := openOrder(key, f, no, i)
+		if err != nil {
+			return err
+		}
+		facts := map[string]string{"act": string(t.Verb)}
+		for k, v := range o.Facts {
+			facts[k] = v
+		}
+		if _, err := q.ask(ctx, no, Order{Verb: fulfil.Inform, Actor: "rule", Facts: facts}, parsedOrZero(o.Address), once); err != nil {
+			return err
+		}
+		f[once] = "1"
+	}
+	return nil
+}
+
+// Retry asks a system again that failed. Errors wrap ErrOrder where it did not.
+func (q *Queue) Retry(ctx context.Context, number string, index int, actor string) error {
+	_, _, err := q.change(ctx, FindCaseNo(number), "", func(c *Case, ch *changing) error {
+		tasks, err := tasksOf(ch.before)
+		if err != nil {
+			return err
+		}
+		if index < 0 || index >= len(tasks) || tasks[index].Status != fulfil.Failed {
+			return fmt.Errorf("%w: task %d of case %s did not fail", ErrOrder, index, c.Number)
+		}
+		t := tasks[index]
+		t.Status, t.Round = "", t.Round+1
+		if t.Person {
+			t.Asked, t.Due = q.o.Now(), q.taskDue(c, t.Due.Sub(t.Asked))
+		}
+		if err := t.put(ch); err != nil {
+			return err
+		}
+		ch.jobs = append(ch.jobs, [3]string{"fulfil", strconv.Itoa(index), millis(q.o.Now())})
+		ch.events = append(ch.events, Event{Actor: actor, Action: ActDo, Reason: string(t.Verb), Data: map[string]string{"task": t.Key, "system": t.System, "again": strconv.Itoa(t.Round)}})
+		if to, err := next(c.State, ActWait); err == nil && t.waits() {
+			c.State = to
+			ch.events = append(ch.events, Event{Actor: actor, Action: ActWait, Reason: "systems"})
+		}
+		return nil
+	})
+	return err
+}
+
+// keep notes a file of the vault with its case, so that it goes when the case
+// does.
+func (ch *changing) keep(id string) {
+	if id == "" {
+		return
+	}
+	list, ok := ch.extra["vault"]
+	if !ok {
+		list = ch.before["vault"]
+	}
+	ch.extra["vault"] = strings.TrimPrefix(list+","+id, ",")
+}
+
+// keepFiles seals the files that a system gave.
+func (q *Queue) keepFiles(key *vault.Key, no string, files []fulfil.File) ([]TaskFile, error) {
+	if len(files) > 0 && q.files == nil {
+		return nil, fmt.Errorf("%w: files of case %s need a vault folder", errPermanent, no)
+	}
+	var out []TaskFile
+	for _, f := range files {
+		id, err := q.files.Put(key, no, f.Data)
+		if err != nil {
+			return out, errors.Join(err, q.dropFiles("", out))
+		}
+		out = append(out, TaskFile{id, cleanName(f.Name), f.Type, len(f.Data)})
+	}
+	return out, nil
+}
+
+// dropFiles deletes what was sealed for nothing.
+func (q *Queue) dropFiles(file string, files []TaskFile) error {
+	if q.files == nil {
+		return nil
+	}
+	var errs []error
+	for _, f := range append([]TaskFile{{ID: file}}, files...) {
+		if f.ID != "" {
+			errs = append(errs, q.files.Delete(f.ID))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// cleanName makes a stranger's file name one that is only a name.
+func cleanName(name string) string {
+	name = path.Base(strings.ReplaceAll(name, "\\", "/"))
+	name = strings.Map(func(r rune) rune {
+		if r < ' ' || strings.ContainsRune(`<>:"/|?*`, r) || !unicode.IsPrint(r) {
+			return '_'
+		}
+		return r
+	}, name)
+	if name = strings.Trim(name, ". "); name == "" {
+		return "file"
+	}
+	if r := []rune(name); len(r) > 120 {
+		name = string(r[len(r)-120:])
+	}
+	return name
 }
 
 // keepData seals what a system gave: in the vault folder, or in the case record
@@ -210,7 +374,7 @@ func (q *Queue) keepData(key *vault.Key, no string, o fulfil.Outcome) (file, inl
 // post, telephone and profiling are not mail (design D13).
 func (q *Queue) stopped(ctx context.Context, no string, index int, in Incoming) error {
 	who := q.person(in)
-	if who.IsZero() || len(q.reasons(in)) == 0 || len(q.systems(in.Controller, fulfil.Stop)) == 0 {
+	if who.IsZero() || len(q.reasons(in)) == 0 || len(q.systems(&Case{Controller: in.Controller, Labels: in.Result.Decided}, fulfil.Stop)) == 0 {
 		return nil
 	}
 	_, err := q.ask(ctx, no, Order{Verb: fulfil.Stop, Actor: "rule"}, who, "stopped:"+strconv.Itoa(index))

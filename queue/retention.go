@@ -44,6 +44,7 @@ func (q *Queue) Sweep(ctx context.Context) (Swept, error) {
 	if err != nil {
 		return s, fmt.Errorf("find cases to delete: %w", err)
 	}
+	held := func(controller string) bool { _, ok := q.heldByLaw(controller); return ok }
 	for chunk := range slices.Chunk(old, 256) {
 		cases, err := q.readMany(ctx, chunk)
 		if err != nil {
@@ -52,7 +53,7 @@ func (q *Queue) Sweep(ctx context.Context) (Swept, error) {
 		for _, c := range cases {
 			switch {
 			case c.State.Live() || c.EndedAt.IsZero() || c.EndedAt.After(q.o.Now().Add(-q.o.KeepCases)):
-			case slices.Contains(c.Flags, FlagLegalHold):
+			case slices.Contains(c.Flags, FlagLegalHold) || held(c.Controller):
 				s.Held++
 			default:
 				if err := q.deleteCase(ctx, c); err != nil {
@@ -88,6 +89,13 @@ func (q *Queue) deleteCase(ctx context.Context, c *Case) error {
 			}
 		}
 	}
+	for _, id := range splitWords(f["vault"]) {
+		if q.files != nil {
+			if err := q.files.Delete(id); err != nil {
+				return err
+			}
+		}
+	}
 	_, err = q.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.Del(ctx, keyCase(c.Number), keyMails(c.Number), keyLog(c.Number), keyOut(c.Number))
 		p.ZRem(ctx, keyAll, c.Number)
@@ -97,9 +105,14 @@ func (q *Queue) deleteCase(ctx context.Context, c *Case) error {
 			p.ZRem(ctx, keyRemind, m)
 		}
 		p.SRem(ctx, keyPerson(subjectText(c.Subject)), c.Number)
-		for _, link := range []string{f[linkChallenge], f[linkStatus]} {
+		for _, link := range []string{f[linkChallenge], f[linkStatus], f[linkDownload]} {
 			if link != "" {
 				p.HDel(ctx, keyLinks, link)
+			}
+		}
+		for _, t := range tasks {
+			for round := 0; t.Person && round <= t.Round; round++ {
+				p.HDel(ctx, keyLinks, q.vault.Lookups("link", q.taskToken(t.Key, round))...)
 			}
 		}
 		return nil

@@ -59,7 +59,15 @@ const (
 	ActResult   Action = "result"   // a system answered
 	ActAssign   Action = "assign"   // who is in charge
 	ActNote     Action = "note"     // a remark
+	ActPropose  Action = "propose"  // an act that needs a second operator
+	ActPackage  Action = "package"  // the copy of the data was put together, ticked or released
+	ActFetched  Action = "fetched"  // the person fetched it, or tried to
 )
+
+// allActions are for those who subscribe to them.
+var allActions = []Action{ActOpen, ActAttach, ActStart, ActAsk, ActIdentify, ActWait, ActResume, ActExtend, ActAnswer, ActBounced, ActClose, ActDeny,
+	ActForward, ActMerge, ActWithdraw, ActReopen, ActSuppress, ActHold, ActReceipt, ActSilent, ActRemind, ActAlert, ActLabel, ActPaused, ActSent, ActTaken,
+	ActUnsent, ActUnsure, ActRelease, ActDo, ActResult, ActAssign, ActNote, ActPropose, ActPackage, ActFetched}
 
 // ErrMove says that an action is not legal in the state the case is in.
 var ErrMove = errors.New("not possible in this state")

@@ -11,12 +11,14 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
+
+	"postern/queue/fulfil"
 )
 
 // job is one piece of work of the stream. It holds ids only.
 type job struct {
 	Case string `json:"case"`
-	Do   string `json:"do"` // "mail", "trail", "remind", "send", "fulfil"
+	Do   string `json:"do"` // "mail", "trail", "remind", "send", "fulfil", "hook"
 	N    string `json:"n"`  // index of mail, event, letter or task, or the reminder's kind
 	Try  string `json:"try"`
 }
@@ -29,6 +31,9 @@ const jobTime = 45 * time.Second
 func (q *Queue) Run(ctx context.Context) error {
 	if err := q.makeGroup(ctx); err != nil {
 		return err
+	}
+	if err := q.PublishNotices(ctx); err != nil && ctx.Err() == nil {
+		q.o.Log.Error("processing notice", "err", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range q.o.Workers {
@@ -184,6 +189,8 @@ func (q *Queue) do(ctx context.Context, j job) error {
 		return q.send(ctx, j.Case, j.N)
 	case "fulfil":
 		return q.fulfil(ctx, j.Case, j.N)
+	case "hook":
+		return q.hook(ctx, j.Case, j.N)
 	}
 	return fmt.Errorf("%w: unknown work %q", errPermanent, j.Do)
 }
@@ -209,11 +216,13 @@ func (q *Queue) finish(ctx context.Context, id string, j job, err error) {
 			controller, _ := q.rdb.HGet(ctx, keyCase(j.Case), "controller").Result() // for whom to tell; "" tells the hook alone
 			q.tell(ctx, Notice{Kind: "alert", Case: j.Case, Controller: controller, Reason: "opt-out-not-bound"})
 		}
-	case errors.Is(err, errPermanent) || try+1 >= q.o.Attempts:
+	case errors.Is(err, errPermanent) || fulfil.Permanent(err) || try+1 >= q.o.Attempts:
 		verb, why = "dead", "gave-up"
 		q.o.Log.Error("work given up, see the dead letters", "case", j.Case, "do", j.Do, "tries", try+1, "err", err)
 		controller, _ := q.rdb.HGet(ctx, keyCase(j.Case), "controller").Result() // for whom to tell; "" tells the hook alone
-		q.tell(ctx, Notice{Kind: "dead", Case: j.Case, Controller: controller, Reason: j.Do})
+		if j.Do != "hook" {                                                      // word of a hook that can't be told would go the same way
+			q.tell(ctx, Notice{Kind: "dead", Case: j.Case, Controller: controller, Reason: j.Do})
+		}
 		q.troubled(ctx, j)
 	default:
 		verb = "later"
@@ -227,7 +236,7 @@ func (q *Queue) finish(ctx context.Context, id string, j job, err error) {
 // troubled marks the case of work that was given up, so that an operator sees
 // it there too.
 func (q *Queue) troubled(ctx context.Context, j job) {
-	if j.Do == "trail" { // a mark would be an event to prove in its turn
+	if j.Do == "trail" || j.Do == "hook" { // a mark would be an event to prove in its turn
 		return
 	}
 	_, _, err := q.change(ctx, j.Case, "", func(c *Case, ch *changing) error {
@@ -258,7 +267,7 @@ func (q *Queue) end(ctx context.Context, id string, j job, verb string, at time.
 // kindOf keeps the metric's label a closed set, whatever the stream holds.
 func kindOf(do string) string {
 	switch do {
-	case "mail", "trail", "remind", "send", "fulfil":
+	case "mail", "trail", "remind", "send", "fulfil", "hook":
 		return do
 	}
 	return "unknown"

@@ -27,6 +27,7 @@ const (
 	BreachPerson    Duty = "breach-person"    // tell the persons
 	Forward         Duty = "forward"          // a processor tells its controller
 	Complaint       Duty = "complaint"        // acknowledge a data protection complaint
+	Assist          Duty = "assist"           // a processor helps its customer with a request
 )
 
 // Span is a length of time as laws write it. At most one field is set; the
@@ -62,6 +63,7 @@ var Rules = []Rule{
 	{ID: "EU-BREACH", Regime: EU, Duty: BreachAuthority, From: date(2018, 5, 25), Within: Span{Hours: 72}, Source: "GDPR Art. 33(1)"},
 	{ID: "EU-BREACH-PERSON", Regime: EU, Duty: BreachPerson, From: date(2018, 5, 25), Source: "GDPR Art. 34(1)"},
 	{ID: "EU-FORWARD", Regime: EU, Duty: Forward, Within: Span{Business: 2}, Source: "GDPR Art. 28(3)(e); own period"},
+	{ID: "EU-ASSIST", Regime: EU, Duty: Assist, Within: Span{Days: 5}, Source: "GDPR Art. 28(3)(e); period agreed with the customer"},
 
 	{ID: "UK-ANSWER", Regime: UK, Duty: Answer, From: date(2021, 1, 1), Within: Span{Months: 1}, Extended: Span{Months: 3}, Shift: true, Source: "UK GDPR Art. 12(3)"},
 	{ID: "UK-STOP", Regime: UK, Duty: Stop, From: date(2021, 1, 1), Source: "UK GDPR Art. 21(3)"},

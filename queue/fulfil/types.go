@@ -22,6 +22,11 @@ const (
 	Inform   Verb = "inform-recipients" // tell those who got the data (Art. 19)
 )
 
+// Verbs lists all of them.
+func Verbs() []Verb {
+	return []Verb{Lookup, Export, Erase, Verify, Rectify, Restrict, Stop, Inform}
+}
+
 // Status is what a system says it did.
 type Status string
 
@@ -56,7 +61,15 @@ type Outcome struct {
 	Until  string          `json:"until,omitempty"` // for kept: until when, a date
 	Count  int             `json:"count,omitempty"` // records concerned
 	Data   json.RawMessage `json:"data,omitempty"`  // for export: the data itself
+	Files  []File          `json:"files,omitempty"` // for export: what is no JSON
 	Note   string          `json:"note,omitempty"`  // for the operator
+}
+
+// File is one file of an export.
+type File struct {
+	Name string `json:"name"`
+	Type string `json:"type,omitempty"` // media type
+	Data []byte `json:"data"`           // base64 in JSON
 }
 
 // Final tells whether nothing more is to come.
@@ -90,17 +103,23 @@ func readOutcome(raw []byte) (Outcome, error) {
 	if err := json.Unmarshal(raw, &o); err != nil {
 		return o, fmt.Errorf("%w: not the JSON that was asked for", ErrAnswer)
 	}
+	return o, o.Check()
+}
+
+// Check refuses an outcome that says nothing that can be used. Errors wrap
+// ErrAnswer.
+func (o Outcome) Check() error {
 	switch o.Status {
 	case Done, Erased, Restricted, NotFound, Accepted, Failed:
 	case Kept:
 		if o.Law == "" {
-			return o, fmt.Errorf("%w: kept without the law it is kept for", ErrAnswer)
+			return fmt.Errorf("%w: kept without the law it is kept for", ErrAnswer)
 		}
 		if _, err := time.Parse(time.DateOnly, o.Until); o.Until != "" && err != nil {
-			return o, fmt.Errorf("%w: kept until what is no date", ErrAnswer)
+			return fmt.Errorf("%w: kept until what is no date", ErrAnswer)
 		}
 	default:
-		return o, fmt.Errorf("%w: unknown status", ErrAnswer)
+		return fmt.Errorf("%w: unknown status", ErrAnswer)
 	}
-	return o, nil
+	return nil
 }

@@ -90,37 +90,66 @@ type message struct {
 // all else is worth another try under the same webhook-id.
 func (w *Webhook) Do(ctx context.Context, r Request) (Outcome, error) {
 	now := w.now().UTC()
-	body, err := json.Marshal(message{"case." + string(r.Verb), now, r})
+	code, answer, err := w.post(ctx, r.Key, now, message{"case." + string(r.Verb), now, r})
 	if err != nil {
-		return Outcome{}, fmt.Errorf("connector %s: encode request %s: %w", w.name, r.Key, err)
+		return Outcome{}, fmt.Errorf("connector %s: request %s: %w", w.name, r.Key, err)
+	}
+	if int64(len(answer)) > w.limit {
+		return Outcome{}, permanent{fmt.Errorf("connector %s: answer to %s: %w: over %d octets", w.name, r.Key, ErrAnswer, w.limit)}
+	}
+	return w.read(r, code, answer)
+}
+
+// Tell brings an event to a receiver that has nothing to answer: any 2xx takes
+// it, all else is worth another try under the same id, save 410, which says
+// that the receiver is gone. at is when the event was.
+func (w *Webhook) Tell(ctx context.Context, id, kind string, at time.Time, data any) error {
+	code, _, err := w.post(ctx, id, w.now().UTC(), struct {
+		Type      string    `json:"type"`
+		Timestamp time.Time `json:"timestamp"`
+		Data      any       `json:"data"`
+	}{kind, at.UTC(), data})
+	switch {
+	case err != nil:
+		return fmt.Errorf("hook %s: event %s: %w", w.name, id, err)
+	case code == http.StatusGone:
+		return permanent{fmt.Errorf("hook %s is gone: it answered event %s with 410", w.name, id)}
+	case code/100 != 2:
+		return fmt.Errorf("hook %s: event %s was answered with %d", w.name, id, code)
+	}
+	return nil
+}
+
+// post sends one signed message; the answer is cut one octet over the limit.
+func (w *Webhook) post(ctx context.Context, id string, now time.Time, m any) (int, []byte, error) {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return 0, nil, fmt.Errorf("encode: %w", err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(body))
 	if err != nil {
-		return Outcome{}, fmt.Errorf("connector %s: request %s can't be made", w.name, r.Key)
+		return 0, nil, errors.New("the request can't be made")
 	}
 	stamp := strconv.FormatInt(now.Unix(), 10)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "postern")
-	req.Header.Set("Webhook-Id", r.Key)
+	req.Header.Set("Webhook-Id", id)
 	req.Header.Set("Webhook-Timestamp", stamp)
-	req.Header.Set("Webhook-Signature", w.sign(r.Key, stamp, body))
+	req.Header.Set("Webhook-Signature", w.sign(id, stamp, body))
 	res, err := w.client.Do(req)
 	if err != nil {
 		var where *url.Error // its text holds the whole URL, which may carry a secret
 		if errors.As(err, &where) {
 			err = where.Err
 		}
-		return Outcome{}, fmt.Errorf("connector %s: request %s: %w", w.name, r.Key, err)
+		return 0, nil, err
 	}
 	defer res.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(res.Body, w.limit+1))
 	if err != nil {
-		return Outcome{}, fmt.Errorf("connector %s: read answer to %s: %w", w.name, r.Key, err)
+		return 0, nil, fmt.Errorf("read the answer: %w", err)
 	}
-	if int64(len(answer)) > w.limit {
-		return Outcome{}, permanent{fmt.Errorf("connector %s: answer to %s: %w: over %d octets", w.name, r.Key, ErrAnswer, w.limit)}
-	}
-	return w.read(r, res.StatusCode, answer)
+	return res.StatusCode, answer, nil
 }
 
 func (w *Webhook) read(r Request, code int, answer []byte) (Outcome, error) {

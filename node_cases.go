@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"postern/classifier"
+	"postern/gateway/address"
+	"postern/gateway/keys"
+	"postern/gateway/spool"
+	"postern/queue"
+	"postern/queue/clock"
+	"postern/queue/fulfil"
+)
+
+// openCases opens the queue as the configuration has it.
+func (n *node) openCases(context.Context) error {
+	vault := n.keys.Of(keys.Vault)
+	o := queue.Options{
+		VaultKey: vault[0].Bytes(), Keyring: n.ring,
+		AckStream:   n.cfg.ackStreams(),
+		Workers:     n.cfg.Cases.Workers,
+		Volatile:    n.cfg.Redis.AllowVolatile,
+		VaultDir:    filepath.Join(n.cfg.Data, "vault"),
+		Operators:   n.cfg.perController(func(c ControllerConfig) []string { return c.Operators }),
+		Holidays:    n.cfg.perController(func(c ControllerConfig) []string { return c.Holidays }),
+		ReplyPath:   n.cfg.replyPaths(),
+		TextDir:     n.cfg.Cases.Texts,
+		SendHold:    time.Duration(n.cfg.Cases.SendHold),
+		ProofWithin: time.Duration(n.cfg.Cases.ProofWithin),
+		AutoRefuse:  n.cfg.Cases.AutoRefuse,
+		DownloadFor: time.Duration(n.cfg.Cases.DownloadFor),
+		TaskDue:     time.Duration(n.cfg.Cases.TaskDue),
+		KeepCases:   time.Duration(n.cfg.Cases.KeepCases),
+		KeepAside:   time.Duration(n.cfg.Cases.KeepAside),
+		FloodCount:  n.cfg.Cases.FloodCount,
+		FloodWindow: time.Duration(n.cfg.Cases.FloodWindow),
+		Metrics:     n.metrics,
+		Log:         n.log.With("room", "queue"),
+	}
+	for _, k := range vault[1:] {
+		o.OldVaultKeys = append(o.OldVaultKeys, k.Bytes())
+	}
+	if err := n.cfg.handling(&o); err != nil {
+		return err
+	}
+	connections, err := n.connections()
+	if err != nil {
+		return err
+	}
+	o.Connections = connections
+	n.queue, err = queue.New(n.rdb, queue.Deps{
+		Optout:  n.consent,
+		Sender:  n.engine,
+		Trail:   n.trail,
+		Streams: n.engine.Streams,
+		Tokens: func(text string) (address.SubjectID, uint16, error) {
+			t, err := n.codec.Open(text)
+			return t.Subject, t.Stream, err
+		},
+		Mailed:   n.mailed,
+		UndoLink: n.undoLink,
+	}, o)
+	return err
+}
+
+// handling cuts what each controller says about requests out of the
+// configuration.
+func (c *Config) handling(o *queue.Options) error {
+	o.Handling, o.Processors = map[string]queue.Handling{}, map[string]queue.Processor{}
+	o.PauseIdentity, o.LinkBase, o.Roles = map[string]bool{}, map[string]string{}, map[string]string{}
+	for _, k := range c.Controllers {
+		h, err := k.handling()
+		if err != nil {
+			return err
+		}
+		o.Handling[k.ID], o.PauseIdentity[k.ID], o.LinkBase[k.ID] = h, k.PauseOnIdentity, c.Public.URL+"/case/"
+		if k.ProcessorContact != "" {
+			o.Processors[k.ID] = queue.Processor{To: k.ProcessorContact, OnObjection: k.OnObjection}
+		}
+	}
+	for _, m := range c.Mailboxes {
+		if m.Role != "" {
+			o.Roles[m.Name] = m.Role
+		}
+	}
+	for _, k := range c.Customers {
+		o.Customers = append(o.Customers, queue.Customer{Name: k.Name, Controller: k.Controller, Domains: k.Domains, Contact: k.Contact,
+			Signed: k.DPASigned, AssistWithin: time.Duration(k.AssistWithin)})
+	}
+	for _, h := range c.LegalHolds {
+		hold := queue.LegalHold{Controller: h.Controller, Reason: h.Reason}
+		if day, err := time.Parse(time.DateOnly, h.Until); err == nil {
+			hold.Until = day.AddDate(0, 0, 1)
+		}
+		o.LegalHolds = append(o.LegalHolds, hold)
+	}
+	for _, h := range c.Hooks {
+		w, err := webhook(h.Name, h.URL, 0, h.Secret, h.OldSecret)
+		if err != nil {
+			return err
+		}
+		hook := queue.Hook{Name: h.Name, Webhook: w, Events: h.Events, Controllers: h.Controllers}
+		o.Hooks = append(o.Hooks, hook)
+	}
+	return nil
+}
+
+func (k ControllerConfig) handling() (queue.Handling, error) {
+	h := queue.Handling{Regime: clock.Regime(k.Regime), Target: k.TargetDays, FourEyes: k.FourEyes, Support: k.SupportContact, Policy: map[classifier.Label]queue.Policy{}}
+	for label, p := range k.Policy {
+		h.Policy[classifier.Label(label)] = queue.Policy(p)
+	}
+	for _, f := range k.Facts {
+		h.Facts = append(h.Facts, queue.Facts(f))
+	}
+	for _, n := range k.Notices {
+		h.Notices = append(h.Notices, queue.ProcessingNotice(n))
+	}
+	if k.DPATemplate != "" {
+		text, err := os.ReadFile(k.DPATemplate)
+		if err != nil {
+			return h, fmt.Errorf("template of controller %q: %w", k.ID, err)
+		}
+		h.DPA = queue.Template{Text: string(text), Version: k.DPAVersion}
+	}
+	return h, nil
+}
+
+// webhook makes a signed webhook; timeout 0 takes the default.
+func webhook(name, url string, timeout time.Duration, secrets ...Secret) (*fulfil.Webhook, error) {
+	o := fulfil.WebhookOptions{Name: name, URL: url, Timeout: timeout}
+	for _, s := range secrets {
+		text, err := s.Read()
+		if err != nil {
+			return nil, err
+		}
+		if text != "" {
+			o.Secrets = append(o.Secrets, text)
+		}
+	}
+	return fulfil.NewWebhook(o)
+}
+
+// connections are Postern's own data and then the company's systems.
+func (n *node) connections() ([]queue.Connection, error) {
+	out := []queue.Connection{{Verbs: ownVerbs, Connector: ownData{n}}}
+	for _, c := range n.cfg.Connectors {
+		base := queue.Connection{Due: time.Duration(c.Due)}
+		for _, v := range c.Verbs {
+			base.Verbs = append(base.Verbs, fulfil.Verb(v))
+		}
+		for _, l := range c.Labels {
+			base.Labels = append(base.Labels, classifier.Label(l))
+		}
+		var err error
+		switch c.Type {
+		case "webhook":
+			base.Connector, err = webhook(c.Name, c.URL, time.Duration(c.Timeout), c.Secret, c.OldSecret)
+		case "command":
+			base.Connector, err = fulfil.NewCommand(c.Name, c.Command, time.Duration(c.Timeout))
+		default:
+			base.Connector = fulfil.Task{Who: c.Name}
+			base.Owner, err = address.Parse(c.Owner)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("connector %q: %w", c.Name, err)
+		}
+		if len(c.Controllers) == 0 {
+			out = append(out, base)
+		}
+		for _, id := range c.Controllers {
+			one := base
+			one.Controller = id
+			out = append(out, one)
+		}
+	}
+	return out, nil
+}
+
+// mailed tells whether the person was ever mailed for the controller by this
+// node, as its ledger knows.
+func (n *node) mailed(ctx context.Context, controller string, subject address.SubjectID) (bool, error) {
+	found := false
+	err := n.sent(ctx, controller, subject, func(m sentMail) error {
+		if found = m.What == string(spool.Delivered); found {
+			return errEnough
+		}
+		return nil
+	})
+	return found, err
+}

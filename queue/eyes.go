@@ -1,0 +1,58 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// Propose writes down that an operator wants an act (EyesErase, EyesDeny) that
+// another operator has to give, where Handling.FourEyes asks for it.
+func (q *Queue) Propose(ctx context.Context, number, act, actor, note string) error {
+	no := FindCaseNo(number)
+	if act != EyesErase && act != EyesDeny || !strings.HasPrefix(actor, "operator:") {
+		return fmt.Errorf("propose %q in case %s: %w: an operator proposes %s or %s", act, no, ErrMove, EyesErase, EyesDeny)
+	}
+	_, _, err := q.change(ctx, no, "", func(c *Case, ch *changing) error {
+		if !c.State.Live() {
+			return fmt.Errorf("propose %s in case %s: %w", act, no, ErrMove)
+		}
+		ch.extra["proposed:"+act] = actor
+		ch.events = append(ch.events, Event{Actor: actor, Action: ActPropose, Reason: act, Note: note})
+		return nil
+	})
+	return err
+}
+
+// Proposals tells which acts wait for a second operator: act → who proposed it.
+func (q *Queue) Proposals(ctx context.Context, number string) (map[string]string, error) {
+	_, f, _, err := q.load(ctx, FindCaseNo(number))
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for _, act := range []string{EyesErase, EyesDeny} {
+		if by := f["proposed:"+act]; by != "" {
+			out[act] = by
+		}
+	}
+	return out, nil
+}
+
+// secondEyes refuses an act that nobody or the same operator proposed.
+func (q *Queue) secondEyes(ctx context.Context, c *Case, act, actor string) error {
+	if !q.fourEyes(c.Controller, act) {
+		return nil
+	}
+	by, err := q.rdb.HGet(ctx, keyCase(c.Number), "proposed:"+act).Result()
+	if err != nil && !isNil(err) {
+		return fmt.Errorf("read proposals of case %s: %w", c.Number, err)
+	}
+	switch by {
+	case "":
+		return fmt.Errorf("case %s: %w: %s takes two operators, one has to propose it first", c.Number, ErrOrder, act)
+	case actor:
+		return fmt.Errorf("case %s: %w: %s takes two operators, another has to approve it", c.Number, ErrOrder, act)
+	}
+	return nil
+}

@@ -1,0 +1,339 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"postern/gateway"
+	"postern/gateway/address"
+	"postern/gateway/ledger"
+	"postern/queue/reply"
+)
+
+// ProcessingNotice tells how a controller handles data, in six parts, in one
+// language (GDPR Art. 13, 14). Its version is the day from which it is in force.
+type ProcessingNotice struct {
+	Language     string `json:"language"`
+	Version      string `json:"version"`
+	Data         string `json:"data"`
+	ThirdParties string `json:"third_parties"`
+	Retention    string `json:"retention"`
+	Place        string `json:"place"`
+	Security     string `json:"security"`
+	Changes      string `json:"changes"`
+}
+
+// NoticePart is one part of a notice under its heading.
+type NoticePart struct{ Heading, Text string }
+
+// Notice gives the notice of a controller in force: in the language wanted,
+// else the controller's, else English, else any; false where none is configured.
+func (q *Queue) Notice(controller, lang string) (ProcessingNotice, bool) {
+	today := q.o.Now().In(q.zone(controller)).Format(time.DateOnly)
+	for _, want := range []string{lang, q.controller(controller).Language, "en", ""} {
+		var best ProcessingNotice
+		base, _, _ := strings.Cut(strings.ToLower(want), "-")
+		for _, n := range q.o.Handling[controller].Notices {
+			if (want == "" || strings.EqualFold(n.Language, base)) && n.Version <= today && n.Version > best.Version {
+				best = n
+			}
+		}
+		if best.Version != "" {
+			return best, true
+		}
+	}
+	return ProcessingNotice{}, false
+}
+
+func (q *Queue) zone(controller string) *time.Location {
+	_, loc := q.seat(q.controller(controller))
+	return loc
+}
+
+// NoticeParts gives title and parts of a notice with headings in its language.
+func (q *Queue) NoticeParts(n ProcessingNotice) (title string, parts []NoticePart, err error) {
+	lang := q.texts.Pick(n.Language)
+	if title, err = q.texts.Phrase(lang, "notice_title", nil); err != nil {
+		return "", nil, err
+	}
+	for _, p := range [][2]string{{"notice_data", n.Data}, {"notice_third", n.ThirdParties}, {"notice_retention", n.Retention}, {"notice_place", n.Place}, {"notice_security", n.Security}, {"notice_changes", n.Changes}} {
+		heading, err := q.texts.Phrase(lang, p[0], nil)
+		if err != nil {
+			return "", nil, err
+		}
+		parts = append(parts, NoticePart{heading, strings.TrimSpace(p[1])})
+	}
+	return title, parts, nil
+}
+
+func (q *Queue) noticeText(n ProcessingNotice) (title, text string, err error) {
+	title, parts, err := q.NoticeParts(n)
+	if err != nil {
+		return "", "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s (%s)\n", title, n.Version)
+	for i, p := range parts {
+		fmt.Fprintf(&b, "\n%d. %s\n%s\n", i+1, p.Heading, p.Text)
+	}
+	return title, b.String(), nil
+}
+
+// InformationDraft is the answer to a question how data is handled in general:
+// the processing notice in force, in the person's language where there is one.
+func (q *Queue) InformationDraft(ctx context.Context, number, actor string) (Draft, error) {
+	c, _, err := q.Show(ctx, number)
+	if err != nil {
+		return Draft{}, err
+	}
+	n, ok := q.Notice(c.Controller, c.Language)
+	if !ok {
+		return Draft{}, fmt.Errorf("%w: controller %q has no [[controller.notice]]", ErrDraft, c.Controller)
+	}
+	title, text, err := q.noticeText(n)
+	return Draft{Subject: title, Text: text, Language: n.Language, Effect: ActAnswer, Reason: "processing-notice:" + n.Version, Actor: actor}, err
+}
+
+// PublishedNotice is a version of a notice with the time it was first seen.
+type PublishedNotice struct {
+	Controller string    `json:"controller"`
+	Seen       time.Time `json:"seen"`
+	ProcessingNotice
+}
+
+// PublishNotices keeps every configured notice: a version, once published,
+// stays as it was. A text that changed under the same version is an error.
+func (q *Queue) PublishNotices(ctx context.Context) error {
+	var errs []error
+	for id, h := range q.o.Handling {
+		for _, n := range h.Notices {
+			field := id + " " + n.Version + " " + strings.ToLower(n.Language)
+			raw, err := json.Marshal(PublishedNotice{id, q.o.Now(), n})
+			if err != nil {
+				return fmt.Errorf("encode notice %s: %w", field, err)
+			}
+			fresh, err := q.rdb.HSetNX(ctx, keyNotices, field, string(raw)).Result()
+			if err != nil {
+				return fmt.Errorf("publish notice %s: %w", field, err)
+			}
+			if fresh {
+				errs = append(errs, q.d.Trail.Append(ctx, ledger.Record{ID: "notice:" + sha(field)[:24], Time: q.o.Now(), Kind: ledger.KindConfig, Controller: id,
+					Actor: "rule", Action: "publish", Reason: "processing-notice", Data: map[string]string{"version": n.Version, "language": n.Language, "sha256": sha(string(raw))}}))
+				continue
+			}
+			stored, err := q.rdb.HGet(ctx, keyNotices, field).Result()
+			if err != nil {
+				return fmt.Errorf("read notice %s: %w", field, err)
+			}
+			var was PublishedNotice
+			if err := json.Unmarshal([]byte(stored), &was); err != nil {
+				return fmt.Errorf("decode notice %s: %w", field, err)
+			}
+			if was.ProcessingNotice != n {
+				errs = append(errs, fmt.Errorf("notice %s was published with another text: give the new one a version of its own", field))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// NoticeVersions lists what was ever published for a controller, newest first.
+func (q *Queue) NoticeVersions(ctx context.Context, controller string) ([]PublishedNotice, error) {
+	all, err := q.rdb.HGetAll(ctx, keyNotices).Result()
+	if err != nil {
+		return nil, fmt.Errorf("list notices: %w", err)
+	}
+	var out []PublishedNotice
+	for field, raw := range all {
+		var n PublishedNotice
+		if err := json.Unmarshal([]byte(raw), &n); err != nil {
+			return nil, fmt.Errorf("decode notice %s: %w", field, err)
+		}
+		if n.Controller == controller {
+			out = append(out, n)
+		}
+	}
+	slices.SortFunc(out, func(a, b PublishedNotice) int {
+		return strings.Compare(b.Version+" "+a.Language, a.Version+" "+b.Language)
+	})
+	return out, nil
+}
+
+// NoticeChange tells persons that the processing notice changed.
+type NoticeChange struct {
+	Controller string
+	To         address.Address
+	Language   string
+	Actor      string // "operator:<name>"
+}
+
+// SendNoticeChange sends the notice in force to one person as service mail,
+// once per version, and records it. It tells whether it left now.
+func (q *Queue) SendNoticeChange(ctx context.Context, ch NoticeChange) (bool, error) {
+	n, ok := q.Notice(ch.Controller, ch.Language)
+	controller := q.controller(ch.Controller)
+	from, err := address.Parse(controller.Contact)
+	switch {
+	case !ok:
+		return false, fmt.Errorf("%w: controller %q has no [[controller.notice]]", ErrDraft, ch.Controller)
+	case err != nil:
+		return false, fmt.Errorf("contact of controller %q: %w", ch.Controller, err)
+	case q.o.AckStream[ch.Controller] == "":
+		return false, fmt.Errorf("%w: controller %q has no service stream", ErrDraft, ch.Controller)
+	case !strings.HasPrefix(ch.Actor, "operator:"):
+		return false, fmt.Errorf("%w: an operator has to", ErrOrder)
+	}
+	subject := q.o.Keyring.Identify(ch.Controller, ch.To).ID
+	field := n.Version + " " + subject.String()
+	first, err := q.rdb.HSetNX(ctx, keyNoticed(ch.Controller), field, millis(q.o.Now())).Result()
+	if err != nil || !first {
+		return false, wrapf(err, "notice of change")
+	}
+	title, text, err := q.noticeText(n)
+	if err != nil {
+		return false, err
+	}
+	lang := q.texts.Pick(n.Language)
+	intro, err := q.texts.Phrase(lang, "notice_changed", reply.Values{"controller": controller.Name})
+	if err != nil {
+		return false, err
+	}
+	ref := "notice-change:" + ch.Controller + ":" + field
+	header, body, err := reply.Mail{FromName: controller.Name, From: from, To: ch.To, Subject: title, Language: lang, Date: q.o.Now(),
+		Text:      reply.Wrap(intro+"\n\n"+text+"\n\n-- \n"+foot(controller), 71),
+		MessageID: "notice." + sha(ref)[:24] + "@" + from.Domain(), Auto: true, Generated: true}.Compose()
+	if err != nil {
+		return false, err
+	}
+	_, err = q.d.Sender.Submit(ctx, Outgoing{Stream: q.o.AckStream[ch.Controller], To: ch.To, NotifyNever: true, Header: header, Body: body, Ref: ref})
+	var denial *gateway.Denial
+	if errors.As(err, &denial) && !denial.Temporary() {
+		return false, nil
+	}
+	if err != nil {
+		return false, errors.Join(fmt.Errorf("notice of change: %w", err), q.rdb.HDel(ctx, keyNoticed(ch.Controller), field).Err())
+	}
+	err = q.d.Trail.Append(ctx, ledger.Record{ID: "noticed:" + sha(ref)[:24], Time: q.o.Now(), Kind: ledger.KindConfig, Controller: ch.Controller, Subject: subject,
+		Actor: ch.Actor, Action: "inform", Reason: "processing-notice", Data: map[string]string{"version": n.Version, "language": n.Language}})
+	return true, err
+}
+
+// DPA is a signed processing agreement in the register (GDPR Art. 28(3), (9)).
+type DPA struct {
+	Case       string            `json:"case,omitempty"`
+	Controller string            `json:"controller"`
+	Customer   string            `json:"customer"`
+	Version    string            `json:"version"` // of the template
+	Signed     string            `json:"signed"`  // date
+	By         string            `json:"by"`      // operator who entered it
+	Covered    map[string]string `json:"covered"` // letter of Art. 28(3) → where it stands in the agreement
+}
+
+// DPALetters are the points of GDPR Art. 28(3) that an agreement has to cover.
+var DPALetters = [][2]string{
+	{"a", "only on documented instructions, also for transfers"},
+	{"b", "persons with access are bound to confidentiality"},
+	{"c", "security of processing (Art. 32)"},
+	{"d", "conditions for further processors (Art. 28(2), (4))"},
+	{"e", "help with requests of data subjects"},
+	{"f", "help with Art. 32 to 36: security, breaches, impact assessment"},
+	{"g", "delete or return all data at the end"},
+	{"h", "show compliance, allow audits, warn of unlawful instructions"},
+}
+
+// DPACheck is what an operator has to know before an agreement is sent.
+type DPACheck struct {
+	Customer string // "" where the sender's domain is none of a customer
+	Signed   string // date of an agreement there is already
+	Version  string
+}
+
+// DPADraft is the answer to a request for a processing agreement: the dated
+// template with the checklist of Art. 28(3). A person signs; it is never sent
+// by rule (BR-16).
+func (q *Queue) DPADraft(ctx context.Context, number, actor string) (Draft, DPACheck, error) {
+	c, _, err := q.Show(ctx, number)
+	if err != nil {
+		return Draft{}, DPACheck{}, err
+	}
+	t := q.o.Handling[c.Controller].DPA
+	if t.Text == "" || t.Version == "" {
+		return Draft{}, DPACheck{}, fmt.Errorf("%w: controller %q has no dpa_template", ErrDraft, c.Controller)
+	}
+	check := DPACheck{Version: t.Version}
+	if len(c.Mails) > 0 {
+		if k, ok := q.customer(c.Controller, c.Mails[0].From); ok {
+			check.Customer, check.Signed = k.Name, k.Signed
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\nVersion of %s. What GDPR Art. 28(3) asks for:\n", strings.TrimSpace(t.Text), t.Version)
+	for _, l := range DPALetters {
+		fmt.Fprintf(&b, "\n[ ] (%s) %s", l[0], l[1])
+	}
+	return Draft{Subject: "Processing agreement, version of " + t.Version, Text: b.String(), Language: "en", Effect: ActAnswer, Reason: "dpa:" + t.Version, Actor: actor}, check, nil
+}
+
+// RecordDPA enters a signed agreement into the register. All eight letters of
+// Art. 28(3) have to be found in it.
+func (q *Queue) RecordDPA(ctx context.Context, d DPA) error {
+	if _, err := time.Parse(time.DateOnly, d.Signed); err != nil {
+		return fmt.Errorf("%w: the day it was signed, as 2026-11-01", ErrOrder)
+	}
+	if d.Customer == "" || d.Version == "" || !strings.HasPrefix(d.By, "operator:") {
+		return fmt.Errorf("%w: customer, version and operator are needed", ErrOrder)
+	}
+	for _, l := range DPALetters {
+		if d.Covered[l[0]] == "" {
+			return fmt.Errorf("%w: say where the agreement covers Art. 28(3)(%s): %s", ErrOrder, l[0], l[1])
+		}
+	}
+	raw, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("encode agreement: %w", err)
+	}
+	if err := q.rdb.HSet(ctx, keyDPA, d.Controller+"\x00"+d.Customer+"\x00"+d.Signed, string(raw)).Err(); err != nil {
+		return fmt.Errorf("register agreement: %w", err)
+	}
+	r := ledger.Record{ID: "dpa:" + sha(d.Controller + "\x00" + d.Customer + "\x00" + d.Signed)[:24], Time: q.o.Now(), Kind: ledger.KindConfig, Controller: d.Controller,
+		Actor: d.By, Action: "sign", Reason: "dpa", Ref: d.Case, Data: map[string]string{"version": d.Version, "signed": d.Signed}}
+	if err := q.d.Trail.Append(ctx, r); err != nil {
+		return fmt.Errorf("record agreement: %w", err)
+	}
+	if d.Case == "" {
+		return nil
+	}
+	_, err = q.Move(ctx, d.Case, Move{Action: ActNote, Actor: d.By, Reason: "dpa-signed", Data: map[string]string{"version": d.Version, "signed": d.Signed}})
+	return err
+}
+
+// DPAs lists the register, by customer and newest first; those of the
+// configuration are in it too.
+func (q *Queue) DPAs(ctx context.Context) ([]DPA, error) {
+	all, err := q.rdb.HGetAll(ctx, keyDPA).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("list agreements: %w", err)
+	}
+	var out []DPA
+	for _, raw := range all {
+		var d DPA
+		if err := json.Unmarshal([]byte(raw), &d); err != nil {
+			return nil, fmt.Errorf("decode agreement: %w", err)
+		}
+		out = append(out, d)
+	}
+	for _, c := range q.o.Customers {
+		if c.Signed != "" {
+			out = append(out, DPA{Controller: c.Controller, Customer: c.Name, Signed: c.Signed, By: "configuration"})
+		}
+	}
+	slices.SortFunc(out, func(a, b DPA) int { return strings.Compare(a.Customer+"\x00"+b.Signed, b.Customer+"\x00"+a.Signed) })
+	return out, nil
+}
