@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -22,8 +24,10 @@ import (
 	"postern/gateway"
 	"postern/gateway/consent"
 	"postern/gateway/delivery"
+	"postern/gateway/keys"
 	"postern/gateway/spool"
 	"postern/gateway/stream"
+	"postern/gateway/throttle"
 	"postern/gateway/unsubscribe"
 	"postern/intake"
 )
@@ -248,10 +252,15 @@ func (n *node) newPoller() (*intake.Poller, error) {
 
 // publicServer is the listener that data subjects reach.
 func (n *node) publicServer() (*http.Server, error) {
+	limitKey, err := hkdf.Key(sha256.New, n.keys.Newest(keys.Token).Bytes(), nil, "postern rate limits", 32)
+	if err != nil {
+		return nil, fmt.Errorf("derive key of rate limits: %w", err)
+	}
 	handler, err := unsubscribe.NewHandler(n.consent, n.engine.Streams, n.codec, unsubscribe.Options{
 		PublicURL:  n.cfg.Public.URL,
 		Mailer:     mailer{n},
 		TrustProxy: n.cfg.Public.TrustProxy,
+		Limits:     throttle.New(n.rdb, limitKey, time.Duration(n.cfg.Redis.Timeout)),
 		Metrics:    n.metrics,
 		Log:        n.log.With("room", "unsubscribe"),
 	})

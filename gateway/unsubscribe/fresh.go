@@ -39,9 +39,9 @@ func (h *handler) freshForm(a *webpage.Ask) webpage.Form {
 }
 
 func (h *handler) takeFresh(a *webpage.Ask, typed string) {
-	now := h.opts.Now()
-	if !h.perClient.take(h.clientOf(a.R), now) || !h.total.take("", now) {
-		h.tooMany(a, "fresh")
+	ctx, cancel := h.working(a.R)
+	defer cancel()
+	if !h.admitted(ctx, a, "fresh") {
 		return
 	}
 	to, err := address.Parse(typed)
@@ -53,11 +53,14 @@ func (h *handler) takeFresh(a *webpage.Ask, typed string) {
 		})
 		return
 	}
-	ctx, cancel := h.working(a.R)
-	defer cancel()
 	even := time.NewTimer(h.opts.EvenTime)
 	defer even.Stop()
-	if h.perAddress.take("fresh\x00"+to.Wide(), now) {
+	send, err := h.spares(ctx, "fresh\x00"+to.Wide())
+	if err != nil {
+		h.uncounted(a, "fresh", err)
+		return
+	}
+	if send {
 		if err := h.sendFresh(ctx, a, to); err != nil {
 			h.opts.Log.Error("fresh links could not be sent", "error", err)
 		}

@@ -1,6 +1,7 @@
 package unsubscribe
 
 import (
+	"context"
 	"hash/maphash"
 	"net"
 	"net/http"
@@ -8,7 +9,59 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"postern/gateway/throttle"
+	"postern/gateway/webpage"
 )
+
+// admitted tells whether a client may have a mail sent by a form now; if not
+// it has answered. This process's own counts come first: they keep a flood
+// away from Redis. Where the shared ones can't be asked nothing is sent: a
+// third person's mailbox must not be filled through several nodes.
+func (h *handler) admitted(ctx context.Context, a *webpage.Ask, name string) bool {
+	now, client := h.opts.Now(), h.clientOf(a.R)
+	ok := h.perClient.take(client, now) && h.total.take("", now)
+	if ok && h.opts.Limits != nil {
+		for _, l := range []struct {
+			limit throttle.Limit
+			who   string
+		}{
+			{throttle.Limit{Name: "client", Most: h.opts.PerClient, Window: time.Hour}, client},
+			{throttle.Limit{Name: "total", Most: h.opts.Total, Window: time.Hour}, ""},
+		} {
+			got, err := h.opts.Limits.Take(ctx, l.limit, l.who)
+			if err != nil {
+				h.uncounted(a, name, err)
+				return false
+			}
+			ok = ok && got
+		}
+	}
+	if !ok {
+		h.tooMany(a, name)
+	}
+	return ok
+}
+
+// spares tells whether a mailbox may get one more mail of these pages today.
+// All its tags and writings count as one.
+func (h *handler) spares(ctx context.Context, key string) (bool, error) {
+	if !h.perAddress.take(key, h.opts.Now()) {
+		return false, nil
+	}
+	if h.opts.Limits == nil {
+		return true, nil
+	}
+	return h.opts.Limits.Take(ctx, throttle.Limit{Name: "mailbox", Most: h.opts.PerAddress, Window: 24 * time.Hour}, key)
+}
+
+// uncounted answers where a limit can't be asked. It says so to everybody
+// alike.
+func (h *handler) uncounted(a *webpage.Ask, name string, err error) {
+	h.opts.Log.Error("rate limits could not be counted, nothing was sent", "error", err)
+	h.count.WithLabelValues(name, "away").Inc()
+	h.write(a, webpage.Page{Status: http.StatusServiceUnavailable, Heading: a.Say("away_heading"), Lead: []string{a.Say("away_lead")}})
+}
 
 // maxKeys bounds the memory of a limiter; a flood from many sources then
 // meets the total alone.

@@ -10,6 +10,7 @@ import (
 
 	"postern/gateway/address"
 	"postern/gateway/consent"
+	"postern/gateway/throttle"
 )
 
 // Registry is what the pages do with consent. *consent.Registry is one.
@@ -25,6 +26,11 @@ type Registry interface {
 	ProfileSubject(ctx context.Context, controller string, id address.SubjectID) (consent.Profile, error)
 	// Profile gives what is known of an address, with its subject ids.
 	Profile(ctx context.Context, controller string, a address.Address) (consent.Profile, error)
+}
+
+// Limits counts acts that all nodes share. *throttle.Limiter is one.
+type Limits interface {
+	Take(ctx context.Context, limit throttle.Limit, who string) (bool, error)
 }
 
 // Options of the public pages. The zero value works.
@@ -55,6 +61,10 @@ type Options struct {
 	PerAddress int
 	// Total is how many of these mails leave in an hour. Default 2000.
 	Total int
+	// Limits counts these limits for all nodes together, so that nobody asks
+	// one node after the other. Where it fails nothing is sent. Default: each
+	// process counts by itself, for a single node or a test.
+	Limits Limits
 	// EvenTime is the least time of an answer that must not tell whether an
 	// address is known. Default 400 ms.
 	EvenTime time.Duration

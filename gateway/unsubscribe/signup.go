@@ -79,9 +79,9 @@ func versionOf(wording string) string {
 }
 
 func (h *handler) takeSignUp(a *webpage.Ask, st stream.Stream, wording, typed string) {
-	now := h.opts.Now()
-	if !h.perClient.take(h.clientOf(a.R), now) || !h.total.take("", now) {
-		h.tooMany(a, "signup")
+	ctx, cancel := h.working(a.R)
+	defer cancel()
+	if !h.admitted(ctx, a, "signup") {
 		return
 	}
 	to, err := address.Parse(typed)
@@ -94,9 +94,12 @@ func (h *handler) takeSignUp(a *webpage.Ask, st stream.Stream, wording, typed st
 	}
 	// A third person's mailbox is not to be filled: further mails of the day
 	// are not sent, and the answer is the same.
-	if h.perAddress.take(st.Controller+"\x00"+to.Wide(), now) {
-		ctx, cancel := h.working(a.R)
-		defer cancel()
+	send, err := h.spares(ctx, st.Controller+"\x00"+to.Wide())
+	if err != nil {
+		h.uncounted(a, "signup", err)
+		return
+	}
+	if send {
 		if err := h.askToConfirm(ctx, a, st, wording, to); err != nil {
 			h.opts.Log.Error("sign-up could not be stored", "stream", st.Name, "error", err)
 			h.count.WithLabelValues("signup", "away").Inc()

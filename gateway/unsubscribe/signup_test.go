@@ -9,10 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"postern/gateway/address"
 	"postern/gateway/consent"
+	"postern/gateway/throttle"
 )
 
 // withMail is a rig whose pages can send mail.
@@ -145,6 +148,44 @@ func TestSignUpLimitsClients(t *testing.T) {
 	require.Equal(t, 200, send(5, "192.0.2.1"))
 	require.Equal(t, 429, send(6, "192.0.2.2"), "all together are limited too")
 	require.Len(t, m.sent, 1)
+}
+
+// A third person's mailbox is not filled through several nodes, and where the
+// common count can't be asked nothing is sent and everybody is told so.
+func TestSignUpLimitsAreShared(t *testing.T) {
+	mr := miniredis.RunT(t)
+	rdb := redis.NewClient(&redis.Options{Addr: mr.Addr(), MaxRetries: -1, DialerRetries: 1})
+	t.Cleanup(func() { require.NoError(t, rdb.Close()) })
+	shared := func(o *Options) { o.Limits = throttle.New(rdb, []byte("s"), time.Second) }
+	var sent int
+	for range 3 { // nodes
+		g, m := withMail(t, shared)
+		g.reg.profile = consent.Profile{Subjects: []address.SubjectID{g.subject}, Consents: []consent.Consent{{Purpose: "newsletter", Status: consent.StatusActive}}}
+		for range 3 {
+			require.Equal(t, http.StatusOK, g.post("/s/newsletter", signUpBody(t, g, "/s/newsletter", "victim@example.org")).Code)
+			require.Equal(t, http.StatusOK, g.post("/fresh", "act=fresh&address=victim%40example.org").Code)
+		}
+		sent += len(m.sent)
+	}
+	require.Equal(t, 6, sent, "three of each kind a day, over all nodes")
+	for range 8 {
+		g, _ := withMail(t, shared)
+		require.Contains(t, []int{http.StatusOK, http.StatusTooManyRequests}, g.post("/s/newsletter", signUpBody(t, g, "/s/newsletter", "other@example.org")).Code)
+	}
+	g, m := withMail(t, shared)
+	require.Equal(t, http.StatusTooManyRequests, g.post("/fresh", "act=fresh&address=other%40example.org").Code, "one client, many nodes")
+	for _, key := range mr.Keys() {
+		require.NotContains(t, key, "victim")
+	}
+	mr.Close()
+	g, m = withMail(t, shared)
+	for _, typed := range []string{"known@example.org", "unknown@example.org"} {
+		require.Equal(t, http.StatusServiceUnavailable, g.post("/s/newsletter", signUpBody(t, g, "/s/newsletter", typed)).Code)
+		require.Equal(t, http.StatusServiceUnavailable, g.post("/fresh", url.Values{"act": {"fresh"}, "address": {typed}}.Encode()).Code)
+	}
+	require.Empty(t, m.sent)
+	require.Empty(t, g.reg.events)
+	require.Equal(t, http.StatusOK, g.post("/u/"+g.token(1), pairBody).Code, "an opt-out is not limited")
 }
 
 func TestSignUpRefusals(t *testing.T) {
