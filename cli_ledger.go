@@ -201,15 +201,20 @@ func (c *cli) ledgerVerify() *cobra.Command {
 	cmd := &cobra.Command{Use: "verify DIR", Short: "Check an exported log offline; names every record changed, removed, inserted or cut off", Args: cobra.ExactArgs(1),
 		RunE: verb(func(ctx context.Context, args []string) error {
 			o := ledger.VerifyOptions{}
+			if b, err := os.ReadFile(key); err == nil {
+				key = strings.TrimSpace(string(b))
+			}
+			origin, _, _ := strings.Cut(key, "+")
 			for _, path := range anchors {
 				b, err := os.ReadFile(path)
 				if err != nil {
 					return err
 				}
-				o.Anchors = append(o.Anchors, string(b))
-			}
-			if b, err := os.ReadFile(key); err == nil {
-				key = strings.TrimSpace(string(b))
+				found, err := anchorsIn(b, origin)
+				if err != nil {
+					return fmt.Errorf("%s: %w", path, err)
+				}
+				o.Anchors = append(o.Anchors, found...)
 			}
 			rep, err := ledger.Verify(ctx, args[0], key, o)
 			if err != nil {
@@ -231,7 +236,7 @@ func (c *cli) ledgerVerify() *cobra.Command {
 			return nil
 		})}
 	cmd.Flags().StringVar(&key, "key", "", "the log's public key, or a file that holds it (needed)")
-	cmd.Flags().StringArrayVar(&anchors, "anchor", nil, "file of a signed checkpoint kept elsewhere; may be repeated")
+	cmd.Flags().StringArrayVar(&anchors, "anchor", nil, "signed checkpoints kept elsewhere: one, the file of anchor_file, or a saved mail of anchor_mail; may be repeated")
 	_ = cmd.MarkFlagRequired("key")
 	return cmd
 }

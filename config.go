@@ -26,6 +26,7 @@ type Config struct {
 	Spool    SpoolConfig    `toml:"spool"`
 	Delivery DeliveryConfig `toml:"delivery"`
 	Cases    CasesConfig    `toml:"cases"`
+	Ledger   LedgerConfig   `toml:"ledger"`
 
 	Controllers []ControllerConfig `toml:"controller"`
 	Streams     []StreamConfig     `toml:"stream"`
@@ -305,6 +306,7 @@ func (c *Config) defaults() {
 	set(&c.Delivery.Expire, Duration(120*time.Hour))
 	set(&c.Delivery.Workers, 20)
 	c.casesDefaults()
+	c.ledgerDefaults()
 	if u, err := url.Parse(c.Public.URL); err == nil {
 		set(&c.Public.MailtoDomain, u.Hostname())
 	}

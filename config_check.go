@@ -37,6 +37,7 @@ func (c *Config) check(known map[string]bool) []Fault {
 	k.customers()
 	k.hooks()
 	k.legalHolds()
+	k.ledger()
 	return k.faults
 }
 

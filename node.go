@@ -129,7 +129,7 @@ func (n *node) openStores(ctx context.Context) error {
 		Origin: n.cfg.Hostname + "/postern",
 		Signer: n.keys.Newest(keys.LedgerSign).Bytes(),
 		Master: n.keys.Newest(keys.LedgerMaster).Bytes(),
-	}, ledger.Options{Log: n.log.With("room", "ledger")})
+	}, ledger.Options{Anchor: n.anchor, Metrics: n.metrics, Log: n.log.With("room", "ledger")})
 	if err != nil {
 		return err
 	}

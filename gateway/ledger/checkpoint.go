@@ -62,6 +62,27 @@ func OpenCheckpoint(signed, publicKey string) (Checkpoint, error) {
 	return Checkpoint{Origin: lines[0], Size: size, Root: tlog.Hash(root), Signed: signed}, nil
 }
 
+// Checkpoints finds the signed checkpoints of one log, named by its origin, in
+// a text that may hold others and other words, as a mail or a file to which
+// each day's anchor is added. It does not check them: OpenCheckpoint does.
+func Checkpoints(text, origin string) (out []string) {
+	lines := strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
+	for i := 0; i+4 < len(lines); i++ {
+		if lines[i] != origin || lines[i+3] != "" {
+			continue
+		}
+		end := i + 4
+		for end < len(lines) && strings.HasPrefix(lines[end], "— ") {
+			end++
+		}
+		if end > i+4 {
+			out = append(out, strings.Join(lines[i:end], "\n")+"\n")
+			i = end - 1
+		}
+	}
+	return out
+}
+
 // noteKeys makes signer and verifier key of a log in the form of signed notes
 // (C2SP signed-note, Ed25519).
 func noteKeys(origin string, seed []byte) (note.Signer, string, error) {

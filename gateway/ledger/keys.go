@@ -22,6 +22,7 @@ const (
 	tabByMsg   byte = 'm' // hash of message 16, index 8 → nothing
 	tabByRef   byte = 'r' // hash of ref 16, index 8 → nothing
 	tabPending byte = 'p' // day of the anchor that still has to be handed out
+	tabHanded  byte = 't' // → when the last anchor was handed out, Unix seconds 8
 )
 
 const prefixLen = 2

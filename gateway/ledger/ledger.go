@@ -12,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/mod/sumdb/note"
 )
 
@@ -36,6 +37,8 @@ type Options struct {
 	Anchor func(ctx context.Context, day string, c Checkpoint) error
 	// AnchorRetry is the time between two tries. Default 1 min.
 	AnchorRetry time.Duration
+	// Metrics takes postern_ledger_*. Default: none.
+	Metrics prometheus.Registerer
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 	// Log takes warnings. Default: discarded.
@@ -103,6 +106,9 @@ func Open(db *pebble.DB, dir string, keys Keys, opts Options) (*Ledger, error) {
 		wake: make(chan struct{}, 1),
 	}
 	if err := l.readHead(); err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	if err := l.register(); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	return l, nil

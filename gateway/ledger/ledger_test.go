@@ -2,11 +2,13 @@ package ledger
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +16,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
@@ -384,4 +388,62 @@ func TestST6_AnchorsAreHandedOutDaily(t *testing.T) {
 	c, err := OpenCheckpoint(string(text), l.PublicKey())
 	require.NoError(t, err)
 	require.EqualValues(t, 2, c.Size)
+}
+
+// ST-6: a day without records has its anchor too, and when the last one was
+// handed out outlives a restart.
+func TestST6_QuietDaysAreAnchored(t *testing.T) {
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	var got []string
+	db, dir := memStore(t), t.TempDir()
+	reg := prometheus.NewRegistry()
+	opts := Options{Now: func() time.Time { return now }, Metrics: reg, Anchor: func(_ context.Context, day string, c Checkpoint) error {
+		got = append(got, day+" "+strconv.FormatInt(c.Size, 10))
+		return nil
+	}}
+	l := open(t, db, dir, opts)
+	require.NoError(t, l.Flush(t.Context()))
+	at, err := l.AnchoredAt()
+	require.NoError(t, err)
+	require.True(t, at.IsZero())
+	require.Empty(t, got, "an empty log has nothing to anchor")
+	require.NoError(t, l.Append(t.Context(), verdict(1)))
+	for range 3 {
+		require.NoError(t, l.Flush(t.Context()))
+		now = now.Add(24 * time.Hour)
+	}
+	require.Equal(t, []string{"2026-11-24 1", "2026-11-25 1", "2026-11-26 1"}, got)
+	opts.Metrics = prometheus.NewRegistry()
+	again := open(t, db, dir, opts)
+	at, err = again.AnchoredAt()
+	require.NoError(t, err)
+	require.Equal(t, time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC), at)
+	want := "# HELP postern_ledger_anchor_timestamp_seconds When the last daily checkpoint was handed out as an anchor, Unix time; 0 before the first.\n" +
+		"# TYPE postern_ledger_anchor_timestamp_seconds gauge\npostern_ledger_anchor_timestamp_seconds 1.7956944e+09\n"
+	require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(want), "postern_ledger_anchor_timestamp_seconds"))
+}
+
+// ST-6: anchors are found in a file to which each day's is added, beside those
+// of other nodes, and in the text of a mail.
+func TestST6_CheckpointsAreFoundInAText(t *testing.T) {
+	l := open(t, memStore(t), t.TempDir(), Options{})
+	var text strings.Builder
+	text.WriteString("Some words of a mail.\r\n\r\n")
+	var want []string
+	for n := range 3 {
+		require.NoError(t, l.Append(t.Context(), verdict(n)))
+		require.NoError(t, l.Flush(t.Context()))
+		signed := l.Checkpoint().Signed
+		want = append(want, signed)
+		text.WriteString(strings.ReplaceAll(signed, "\n", "\r\n") + "\r\n")
+		text.WriteString("relay9.example.com/postern\n5\n" + base64.StdEncoding.EncodeToString(make([]byte, 32)) + "\n\n— relay9.example.com/postern AAAA\n\n")
+	}
+	got := Checkpoints(text.String(), l.Checkpoint().Origin)
+	require.Equal(t, want, got)
+	for _, g := range got {
+		_, err := OpenCheckpoint(g, l.PublicKey())
+		require.NoError(t, err)
+	}
+	require.Len(t, Checkpoints(text.String(), "relay9.example.com/postern"), 3)
+	require.Empty(t, Checkpoints("relay1\n1\n", "relay1"))
 }

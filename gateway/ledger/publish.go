@@ -76,11 +76,35 @@ func (l *Ledger) anchor(ctx context.Context, now time.Time) error {
 			l.opts.Log.Error("ledger anchor could not be handed out", "day", day, "error", err)
 			return nil
 		}
-		if err := l.db.Delete(k, pebble.Sync); err != nil {
+		if err := l.handedOut(k, now); err != nil {
 			return fmt.Errorf("mark anchor of %s: %w", day, err)
 		}
 	}
 	return nil
+}
+
+// handedOut marks the anchor of a pending key as handed out.
+func (l *Ledger) handedOut(pending []byte, now time.Time) error {
+	b := l.db.NewBatch()
+	defer b.Close()
+	err := errors.Join(b.Delete(pending, nil), b.Set(prefix(tabHanded), binary.BigEndian.AppendUint64(nil, uint64(now.Unix())), nil))
+	if err != nil {
+		return err
+	}
+	return b.Commit(pebble.Sync)
+}
+
+// AnchoredAt is when the last anchor was handed out; zero where none was.
+func (l *Ledger) AnchoredAt() (time.Time, error) {
+	v, closer, err := l.db.Get(prefix(tabHanded))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read anchors: %w", err)
+	}
+	defer closer.Close()
+	return time.Unix(int64(numberOf(v)), 0).UTC(), nil
 }
 
 func (l *Ledger) handOut(ctx context.Context, day string) error {

@@ -78,7 +78,10 @@ func (l *Ledger) passLocked(ctx context.Context, sign bool) error {
 		}
 	}
 	due := now.Sub(l.published) >= l.opts.Publish || now.Before(l.published)
-	if int64(l.size) != l.signed.Size && (sign || due) {
+	// A day on which nothing was recorded has its anchor too: that it is not
+	// missing can be watched.
+	newDay := l.size > 0 && now.UTC().Format(dayForm) != l.published.UTC().Format(dayForm)
+	if int64(l.size) != l.signed.Size && (sign || due) || newDay {
 		if err := l.publish(now); err != nil {
 			return err
 		}
