@@ -13,6 +13,7 @@ type Classifier struct {
 	model   *Model
 	seg     *feature.Segmenter
 	extract *feature.Extractor
+	langs   []feature.Langs // of the model's languages
 	pool    sync.Pool
 }
 
@@ -43,6 +44,9 @@ func NewWith(m *Model) (*Classifier, error) {
 		return nil, err
 	}
 	c := &Classifier{model: m, seg: feature.NewSegmenter(f), extract: x}
+	for _, tag := range m.Languages {
+		c.langs = append(c.langs, x.LangsOf(tag))
+	}
 	c.pool.New = func() any { return &scratch{} }
 	return c, nil
 }
@@ -52,7 +56,7 @@ func NewWith(m *Model) (*Classifier, error) {
 func (c *Classifier) Evidence(in Input) Evidence {
 	s := c.pool.Get().(*scratch)
 	defer c.pool.Put(s)
-	return c.gather(c.seg.Units(ownSubject(in), in.Text), s)
+	return c.gather(c.seg.Units(ownSubject(in), in.Text), c.guess(in).langs, s)
 }
 
 // Classify reads one mail. It is deterministic, does not keep in, and never
@@ -61,18 +65,14 @@ func (c *Classifier) Classify(in Input) Result {
 	s := c.pool.Get().(*scratch)
 	defer c.pool.Put(s)
 	units := c.seg.Units(ownSubject(in), in.Text)
-	e := c.gather(units, s)
+	guess := c.guess(in)
+	e := c.gather(units, guess.langs, s)
 	inputs := e.Inputs()
 	p := c.model.stack(&inputs)
-	res := Result{Regime: regimeOf(units)}
-	var sure float64
-	res.Language, sure = c.Language(in.Text + "\n" + in.Subject)
-	if sure < 0.5 && in.Hint != "" {
-		res.Language = baseTag(in.Hint)
-	}
+	res := Result{Regime: regimeOf(units), Language: guess.tag}
 	c.decide(&res, &p)
 	c.judge(&res, &p, &e)
-	res.Reasons = c.reasons(&res, units, &e, s)
+	res.Reasons = c.reasons(&res, units, guess.langs, &e, s)
 	return res
 }
 

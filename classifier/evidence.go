@@ -18,14 +18,14 @@ type Evidence struct {
 
 // gather scores every sentence. Sentences of mails that answer or forward keep
 // the subject out: "Re: Unsubscribe" is the subject of someone else's mail.
-func (c *Classifier) gather(units []feature.Unit, s *scratch) Evidence {
+func (c *Classifier) gather(units []feature.Unit, langs feature.Langs, s *scratch) Evidence {
 	e := Evidence{}
 	var second [NumOutputs]float32
 	for k := range NumOutputs {
 		e.Body[k], e.Subject[k], second[k], e.best[k] = floorLogit, floorLogit, floorLogit, -1
 	}
 	for i := range units {
-		s.features = c.extract.Append(s.features[:0], &units[i], &s.buffer)
+		s.features = c.extract.Append(s.features[:0], &units[i], langs, &s.buffer)
 		if len(s.features) == 0 {
 			continue
 		}

@@ -14,7 +14,7 @@ const (
 
 // reasons tells which words of the loudest sentence spoke for and against each
 // decided label, or for the likeliest one if none was decided.
-func (c *Classifier) reasons(res *Result, units []feature.Unit, e *Evidence, s *scratch) []Reason {
+func (c *Classifier) reasons(res *Result, units []feature.Unit, langs feature.Langs, e *Evidence, s *scratch) []Reason {
 	labels := res.Decided
 	if len(labels) == 0 && len(res.Labels) > 0 {
 		labels = []Label{res.Labels[0].Label}
@@ -27,20 +27,32 @@ func (c *Classifier) reasons(res *Result, units []feature.Unit, e *Evidence, s *
 			at = 0
 		}
 		if at >= 0 {
-			out = append(out, c.explain(l, k, &units[at], s)...)
+			out = append(out, c.explain(l, k, &units[at], langs, s)...)
 		}
 	}
 	return out
 }
 
 // explain sums a sentence's weights by word.
-func (c *Classifier) explain(l Label, k int, u *feature.Unit, s *scratch) []Reason {
-	s.features = c.extract.Append(s.features[:0], u, &s.buffer)
-	norm := Norm(len(s.features))
+func (c *Classifier) explain(l Label, k int, u *feature.Unit, langs feature.Langs, s *scratch) []Reason {
+	s.features = c.extract.Append(s.features[:0], u, langs, &s.buffer)
+	concepts := 0
+	for _, f := range s.features {
+		if f.Concept {
+			concepts++
+		}
+	}
+	norm, conNorm := Norm(len(s.features)-concepts), ConceptNorm(concepts)
 	weights := make([]float64, len(u.Tokens))
 	for _, f := range s.features {
-		w := c.model.Weights[int(f.Hash>>(32-WeightBits))*NumOutputs+k]
-		weights[f.At] += float64(float32(w) * c.model.Scale[k] * norm)
+		switch {
+		case f.Concept:
+			w := c.model.Concepts[int(f.Hash>>(32-ConceptBits))*NumOutputs+k]
+			weights[f.At] += float64(float32(w) * c.model.ConScale[k] * conNorm)
+		case c.model.Knows(f.Hash):
+			w := c.model.Weights[int(f.Hash>>(32-WeightBits))*NumOutputs+k]
+			weights[f.At] += float64(float32(w) * c.model.Scale[k] * norm)
+		}
 	}
 	order := make([]int, len(weights))
 	for i := range order {

@@ -3,6 +3,8 @@ package classifier
 import (
 	"math"
 	"unicode"
+
+	"postern/classifier/feature"
 )
 
 // Und is the tag of a text whose language can't be told.
@@ -48,10 +50,37 @@ func LanguageFeatures(dst []uint32, text string) []uint32 {
 // Language tells the language of a text as a BCP 47 tag and how sure it is,
 // 0 to 1; "und" if the text says too little.
 func (c *Classifier) Language(text string) (lang string, sure float64) {
+	g := c.language(text)
+	return g.tag, g.sure
+}
+
+// guess is what is known of a mail's language.
+type guess struct {
+	tag   string
+	sure  float64
+	langs feature.Langs // whose words are looked for
+}
+
+// alsoRead is the least probability at which a language's lexicon is used beside
+// that of the likeliest.
+const alsoRead = 0.05
+
+// guess reads the language off the text, or off the header's hint where the
+// text leaves it open.
+func (c *Classifier) guess(in Input) guess {
+	g := c.language(in.Text + "\n" + in.Subject)
+	if in.Hint != "" && g.sure < 0.5 {
+		g.tag = baseTag(in.Hint)
+		g.langs |= c.extract.LangsOf(g.tag)
+	}
+	return g
+}
+
+func (c *Classifier) language(text string) guess {
 	hashes := LanguageFeatures(make([]uint32, 0, 2*langText), text)
 	n := len(c.model.Languages)
 	if len(hashes) < 4 || n == 0 {
-		return Und, 0
+		return guess{Und, 0, feature.AllLangs}
 	}
 	var acc [maxLangs]int32
 	for _, h := range hashes {
@@ -62,16 +91,24 @@ func (c *Classifier) Language(text string) (lang string, sure float64) {
 	}
 	norm := float64(c.model.LangScale) * float64(Norm(len(hashes)))
 	best, sum := 0, 0.0
+	var p [maxLangs]float64
 	for k := range n {
 		if acc[k] > acc[best] {
 			best = k
 		}
 	}
 	for k := range n {
-		sum += math.Exp(norm * float64(acc[k]-acc[best]))
+		p[k] = math.Exp(norm * float64(acc[k]-acc[best]))
+		sum += p[k]
 	}
-	if sure = 1 / sum; sure < 0.3 {
-		return Und, sure
+	g := guess{tag: c.model.Languages[best], sure: 1 / sum, langs: c.langs[best]}
+	for k := range n {
+		if p[k]/sum >= alsoRead {
+			g.langs |= c.langs[k]
+		}
 	}
-	return c.model.Languages[best], sure
+	if g.sure < 0.3 {
+		g.tag, g.langs = Und, feature.AllLangs
+	}
+	return g
 }

@@ -32,7 +32,9 @@ var Outputs = []string{
 const (
 	NumOutputs  = 20
 	numLabels   = 16
-	WeightBits  = 18 // buckets of the sentence model
+	WeightBits  = 18 // buckets of words' features
+	ConceptBits = 15 // buckets of concepts' features
+	KnownBits   = 23 // bits that tell features of words met in training from others
 	LangBits    = 14 // buckets of the language model
 	StackInputs = 2*NumOutputs + 2
 	maxLangs    = 64
@@ -41,8 +43,11 @@ const (
 // Model is the trained part of a Classifier; classifier/train makes it.
 type Model struct {
 	Languages  []string                         // BCP 47, at most 64
-	Weights    []int8                           // [1<<WeightBits][NumOutputs]
+	Weights    []int8                           // [1<<WeightBits][NumOutputs], of words
 	Scale      [NumOutputs]float32              // weight = int8 * Scale
+	Concepts   []int8                           // [1<<ConceptBits][NumOutputs], of concepts
+	ConScale   [NumOutputs]float32              // as Scale
+	Known      []byte                           // 1<<KnownBits bits
 	Bias       [NumOutputs]float32              // logit of an empty sentence
 	Stack      [NumOutputs][StackInputs]float32 // evidence of sentences to logit of the mail
 	Threshold  [NumOutputs]float32              // decided at or above, 0 to 1
@@ -54,7 +59,7 @@ type Model struct {
 //go:embed model.bin
 var embedded []byte
 
-var modelMagic = []byte("PSTNCLS1")
+var modelMagic = []byte("PSTNCLS2")
 
 // Encode writes m in the form that DecodeModel reads.
 func (m *Model) Encode() []byte {
@@ -71,6 +76,7 @@ func (m *Model) Encode() []byte {
 		}
 	}
 	floats(m.Scale[:])
+	floats(m.ConScale[:])
 	floats(m.Bias[:])
 	for i := range m.Stack {
 		floats(m.Stack[i][:])
@@ -78,7 +84,8 @@ func (m *Model) Encode() []byte {
 	floats(m.Threshold[:])
 	floats(m.Doubt[:])
 	floats([]float32{m.LangScale})
-	for _, w := range [][]int8{m.Weights, m.LangWeight} {
+	b.Write(m.Known)
+	for _, w := range [][]int8{m.Weights, m.Concepts, m.LangWeight} {
 		for _, v := range w {
 			b.WriteByte(byte(v))
 		}
@@ -103,8 +110,8 @@ func DecodeModel(raw []byte) (*Model, error) {
 		m.Languages = append(m.Languages, string(raw[1:1+raw[0]]))
 		raw = raw[1+raw[0]:]
 	}
-	floatCount := 4*NumOutputs + NumOutputs*StackInputs + 1
-	size := 4*floatCount + NumOutputs<<WeightBits + n<<LangBits
+	floatCount := 5*NumOutputs + NumOutputs*StackInputs + 1
+	size := 4*floatCount + 1<<KnownBits/8 + NumOutputs<<WeightBits + NumOutputs<<ConceptBits + n<<LangBits
 	if n > maxLangs || len(raw) != size {
 		return nil, fmt.Errorf("%w: %d bytes, want %d", errModel, len(raw), size)
 	}
@@ -115,6 +122,7 @@ func DecodeModel(raw []byte) (*Model, error) {
 		}
 	}
 	floats(m.Scale[:])
+	floats(m.ConScale[:])
 	floats(m.Bias[:])
 	for i := range m.Stack {
 		floats(m.Stack[i][:])
@@ -124,35 +132,59 @@ func DecodeModel(raw []byte) (*Model, error) {
 	lang := [1]float32{}
 	floats(lang[:])
 	m.LangScale = lang[0]
+	m.Known, raw = raw[:1<<KnownBits/8], raw[1<<KnownBits/8:]
 	m.Weights = make([]int8, NumOutputs<<WeightBits)
+	m.Concepts = make([]int8, NumOutputs<<ConceptBits)
 	m.LangWeight = make([]int8, n<<LangBits)
-	for i := range m.Weights {
-		m.Weights[i] = int8(raw[i])
-	}
-	raw = raw[len(m.Weights):]
-	for i := range m.LangWeight {
-		m.LangWeight[i] = int8(raw[i])
+	for _, w := range [][]int8{m.Weights, m.Concepts, m.LangWeight} {
+		for i := range w {
+			w[i] = int8(raw[i])
+		}
+		raw = raw[len(w):]
 	}
 	return m, nil
 }
 
-// Norm is the factor that a sentence's sum of weights is multiplied with, so
-// that a request inside a long sentence is neither drowned nor shouted.
+// Norm is the factor that a sum of weights is multiplied with, so that a
+// request inside a long sentence is neither drowned nor shouted.
 func Norm(features int) float32 { return float32(1 / math.Sqrt(float64(features)+20)) }
+
+// ConceptNorm is the same for concepts, of which there are fewer.
+func ConceptNorm(features int) float32 { return float32(1 / math.Sqrt(float64(features)+8)) }
+
+// Knows tells whether a feature of words was met in training. A word never seen
+// must not borrow the weights of another that shares its bucket.
+func (m *Model) Knows(hash uint32) bool {
+	h := hash & (1<<KnownBits - 1)
+	return m.Known[h/8]&(1<<(h%8)) != 0
+}
 
 // logits sums the weights of a sentence's features.
 func (m *Model) logits(fs []feature.Feature) (out [NumOutputs]float32) {
-	var acc [NumOutputs]int32
+	var acc, con [NumOutputs]int32
+	concepts := 0
 	for _, f := range fs {
+		if f.Concept {
+			at := int(f.Hash>>(32-ConceptBits)) * NumOutputs
+			w := m.Concepts[at : at+NumOutputs : at+NumOutputs]
+			for k := range NumOutputs {
+				con[k] += int32(w[k])
+			}
+			concepts++
+			continue
+		}
+		if !m.Knows(f.Hash) {
+			continue
+		}
 		at := int(f.Hash>>(32-WeightBits)) * NumOutputs
 		w := m.Weights[at : at+NumOutputs : at+NumOutputs]
 		for k := range NumOutputs {
 			acc[k] += int32(w[k])
 		}
 	}
-	norm := Norm(len(fs))
+	norm, conNorm := Norm(len(fs)-concepts), ConceptNorm(concepts)
 	for k := range out {
-		out[k] = m.Bias[k] + float32(float32(acc[k])*m.Scale[k])*norm
+		out[k] = m.Bias[k] + float32(float32(acc[k])*m.Scale[k])*norm + float32(float32(con[k])*m.ConScale[k])*conNorm
 	}
 	return out
 }

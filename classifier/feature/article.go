@@ -18,6 +18,15 @@ var rightsArticles = map[string]bool{
 	"21": true, "22": true, "28": true, "33": true, "34": true, "58": true, "77": true,
 }
 
+// articleIndex numbers the rights articles, which are concepts too.
+func articleIndex(a string) Concept {
+	n := Concept(0)
+	for i := range len(a) {
+		n = n*10 + Concept(a[i]-'0')
+	}
+	return n
+}
+
 // articleAt returns the article number cited at position i, or "".
 func articleAt(ts []Token, i int) string {
 	if !ts[i].Number || !rightsArticles[ts[i].Word] {

@@ -4,21 +4,31 @@ import "unicode/utf8"
 
 // Feature is one hashed property of a sentence and the word that gave it.
 type Feature struct {
-	Hash uint32
-	At   uint16 // index of the token
+	Hash    uint32
+	At      uint16 // index of the token
+	Concept bool   // speaks of concepts, which all languages share
 }
 
 // Scope is what a word does to the words around it.
 type Scope uint8
 
-// The scopes of scope.txt.
+// The scopes of the concepts "neg" and "wait".
 const (
 	Negates Scope = 1 << iota // "not", "never", "without"
 	Delays                    // "before", "until"
 )
 
 // Extractor computes features. It is safe for concurrent use.
-type Extractor struct{ scopes map[string]Scope }
+type Extractor struct{ lex *lexicon }
+
+// NewExtractor reads the embedded lexicon of concepts.
+func NewExtractor(f *Folder) (*Extractor, error) {
+	lex, err := loadLexicon(f)
+	if err != nil {
+		return nil, err
+	}
+	return &Extractor{lex}, nil
+}
 
 // Kinds keep the hashes of different sorts of features apart.
 const (
@@ -40,9 +50,10 @@ const (
 // prefixes of a token, hashed once.
 type hashed struct{ word, p4, p5, p6 uint32 }
 
-// Append adds the features of u to dst. buf is scratch space kept by the
-// caller between calls.
-func (x *Extractor) Append(dst []Feature, u *Unit, buf *Buffer) []Feature {
+// Append adds the features of u to dst, those of concepts last. langs are the
+// languages it may be written in; buf is scratch space kept by the caller
+// between calls.
+func (x *Extractor) Append(dst []Feature, u *Unit, langs Langs, buf *Buffer) []Feature {
 	hs := buf.hashes[:0]
 	for i := range u.Tokens {
 		hs = append(hs, hashToken(&u.Tokens[i]))
@@ -50,56 +61,65 @@ func (x *Extractor) Append(dst []Feature, u *Unit, buf *Buffer) []Feature {
 	buf.hashes = hs
 	for i := range u.Tokens {
 		t, h, at := &u.Tokens[i], hs[i], uint16(i)
-		dst = append(dst, Feature{mix(h.word, kindWord), at})
+		dst = append(dst, Feature{Hash: mix(h.word, kindWord), At: at})
 		if i+1 < len(hs) {
-			dst = append(dst, Feature{mix(h.p5*31+hs[i+1].p5, kindPair), at})
+			dst = append(dst, Feature{Hash: mix(h.p5*31+hs[i+1].p5, kindPair), At: at})
 		}
 		if i+2 < len(hs) {
-			dst = append(dst, Feature{mix(h.p5*31+hs[i+2].p5, kindSkip), at})
+			dst = append(dst, Feature{Hash: mix(h.p5*31+hs[i+2].p5, kindSkip), At: at})
 			if t.Ideo {
-				dst = append(dst, Feature{mix((h.word*31+hs[i+1].word)*31+hs[i+2].word, kindTriple), at})
+				dst = append(dst, Feature{Hash: mix((h.word*31+hs[i+1].word)*31+hs[i+2].word, kindTriple), At: at})
 			}
 		}
 		if i+3 < len(hs) && !t.Ideo {
-			dst = append(dst, Feature{mix(h.p5*31+hs[i+3].p5, kindSkip2), at})
+			dst = append(dst, Feature{Hash: mix(h.p5*31+hs[i+3].p5, kindSkip2), At: at})
 		}
 		if t.Number {
 			if a := articleAt(u.Tokens, i); a != "" {
-				dst = append(dst, Feature{mix(h.word, kindArticle), at})
+				dst = append(dst, Feature{Hash: mix(h.word, kindArticle), At: at})
 			}
 			continue
 		}
 		if !t.Ideo {
 			dst = appendInner(dst, t.Word, h, at)
 		}
-		if s := x.scopes[t.Word]; s != 0 {
-			dst = appendScope(dst, hs, i, s)
+	}
+	buf.marks = x.lex.marks(buf.marks[:0], u.Tokens, langs)
+	for _, m := range buf.marks {
+		switch m.concept {
+		case conceptNeg:
+			dst = appendScope(dst, hs, int(m.at), Negates)
+		case conceptWait:
+			dst = appendScope(dst, hs, int(m.at), Delays)
 		}
 	}
 	if u.Question {
 		for i := range min(3, len(hs)) {
-			dst = append(dst, Feature{mix(hs[i].p5, kindQuestion), uint16(i)})
+			dst = append(dst, Feature{Hash: mix(hs[i].p5, kindQuestion), At: uint16(i)})
 		}
 	}
 	if n := len(hs); n > 0 && n <= 3 {
 		for i := range hs {
-			dst = append(dst, Feature{mix(hs[i].p6, kindShort), uint16(i)})
+			dst = append(dst, Feature{Hash: mix(hs[i].p6, kindShort), At: uint16(i)})
 		}
 	}
-	return dst
+	return appendConcepts(dst, buf.marks, u)
 }
 
 // Buffer is scratch space of Append.
-type Buffer struct{ hashes []hashed }
+type Buffer struct {
+	hashes []hashed
+	marks  []mark
+}
 
 // appendInner adds beginnings and inner parts, which carry meaning across
 // inflection, compounding and typing errors.
 func appendInner(dst []Feature, w string, h hashed, at uint16) []Feature {
 	if h.p4 != 0 {
-		dst = append(dst, Feature{mix(h.p4, kindPrefix4), at})
+		dst = append(dst, Feature{Hash: mix(h.p4, kindPrefix4), At: at})
 	}
 	if h.p6 != 0 {
-		dst = append(dst, Feature{mix(h.p6, kindPrefix6), at})
+		dst = append(dst, Feature{Hash: mix(h.p6, kindPrefix6), At: at})
 	}
 	if len(w) < 7 {
 		return dst
@@ -119,7 +139,7 @@ func appendInner(dst []Feature, w string, h hashed, at uint16) []Feature {
 		if i+5 < n {
 			end = starts[i+5]
 		}
-		dst = append(dst, Feature{mix(hashString(w[starts[i]:end]), kindInner), at})
+		dst = append(dst, Feature{Hash: mix(hashString(w[starts[i]:end]), kindInner), At: at})
 	}
 	return dst
 }
@@ -129,14 +149,14 @@ func appendScope(dst []Feature, hs []hashed, i int, s Scope) []Feature {
 	if s&Negates != 0 {
 		for j := max(0, i-3); j < min(len(hs), i+6); j++ {
 			if j != i {
-				dst = append(dst, Feature{mix(hs[j].p5, kindNegated), uint16(j)})
+				dst = append(dst, Feature{Hash: mix(hs[j].p5, kindNegated), At: uint16(j)})
 			}
 		}
 	}
 	if s&Delays != 0 {
 		for j := max(0, i-4); j < min(len(hs), i+9); j++ {
 			if j != i {
-				dst = append(dst, Feature{mix(hs[j].p5, kindDelayed), uint16(j)})
+				dst = append(dst, Feature{Hash: mix(hs[j].p5, kindDelayed), At: uint16(j)})
 			}
 		}
 	}
