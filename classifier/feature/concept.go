@@ -82,6 +82,26 @@ func (x *Extractor) LangsOf(tag string) Langs {
 	return 0
 }
 
+// Words returns the stems of a language's lexicon as written, for telling
+// languages apart where nothing else is known of one; nil for an unknown tag.
+func Words(tag string) []string {
+	raw, err := conceptFiles.ReadFile("concepts/" + tag + ".txt")
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for line := range strings.Lines(string(raw)) {
+		_, words, _ := strings.Cut(line, ":")
+		for _, w := range strings.Fields(words) {
+			out = append(out, strings.Split(strings.Trim(w, "."), "_")...)
+		}
+	}
+	return out
+}
+
+// Tags lists the languages that have a lexicon, in alphabetical order.
+func (x *Extractor) Tags() []string { return x.lex.tags }
+
 // loadLexicon reads concepts/*.txt: lines "concept: stem stem ...". A stem of
 // up to three letters, or one that ends with a full stop, is a whole word; "a_b"
 // is a word a with b among the next four words. The file all.txt speaks for every language.

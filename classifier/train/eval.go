@@ -36,12 +36,16 @@ type report struct {
 	all         tally
 	bins        [10]struct{ n, yes int }
 	langRight   int
+	erased      int // letters with an erasure that was not asked
+	asSpam      int // requests filed as spam
+	lost        int // requests filed as other without a doubt
 	worst       []fault
 }
 
 type fault struct {
 	lang, source, subject, text string
 	missed, wrong               []string
+	res                         classifier.Result
 }
 
 func newReport() *report { return &report{label: map[string]*tally{}, lang: map[string]*tally{}} }
@@ -73,7 +77,14 @@ func (rep *report) add(c *classifier.Classifier, l letter) {
 	if res.Language == l.lang {
 		rep.langRight++
 	}
-	f := fault{lang: l.lang, source: l.source, subject: l.in.Subject, text: l.in.Text}
+	if l.request() {
+		if res.Kind == classifier.KindSpam {
+			rep.asSpam++
+		} else if res.Kind == classifier.KindOther && !res.Abstain {
+			rep.lost++
+		}
+	}
+	f := fault{lang: l.lang, source: l.source, subject: l.in.Subject, text: l.in.Text, res: res}
 	for _, want := range l.labels {
 		if want == "agent" || want == "spam" || want == "reply" {
 			continue
@@ -94,6 +105,9 @@ func (rep *report) add(c *classifier.Classifier, l letter) {
 			continue
 		}
 		f.wrong = append(f.wrong, g)
+		if g == "erasure" {
+			rep.erased++
+		}
 		for _, t := range []*tally{at(rep.label, g), lang, &rep.all} {
 			t.wrong++
 		}
@@ -128,7 +142,7 @@ func (rep *report) print(w io.Writer, title string, examples int) {
 	fmt.Fprintf(w, "%-20s %6s %9s %7s %6s %9s\n", "language", "letters", "precision", "recall", "F1", "abstained")
 	for _, k := range sortedKeys(rep.lang) {
 		t := rep.lang[k]
-		fmt.Fprintf(w, "%-20s %7d %9.3f %7.3f %6.3f %9.3f\n", k, t.letters, t.precision(), t.recall(), t.f1(), ratio(t.abstained, t.letters))
+		fmt.Fprintf(w, "%-20s %6d %9.3f %7.3f %6.3f %9.3f\n", k, t.letters, t.precision(), t.recall(), t.f1(), ratio(t.abstained, t.letters))
 	}
 	fmt.Fprintf(w, "calibration (score, how often true):")
 	for i, b := range rep.bins {
@@ -136,11 +150,26 @@ func (rep *report) print(w io.Writer, title string, examples int) {
 	}
 	fmt.Fprintf(w, "\nmicro F1 %.3f (precision %.3f, recall %.3f), macro F1 %.3f, abstained %.3f, language right %.3f\n",
 		rep.all.f1(), rep.all.precision(), rep.all.recall(), macro/float64(max(n, 1)), ratio(rep.all.abstained, rep.all.letters), ratio(rep.langRight, rep.all.letters))
+	fmt.Fprintf(w, "safety: %d letters with an erasure not asked for, %d requests filed as spam, %d filed as other without doubt\n", rep.erased, rep.asSpam, rep.lost)
 	step := max(1, len(rep.worst)/max(examples, 1))
 	for i := 0; i < len(rep.worst) && i/step < examples; i += step {
 		f := rep.worst[i]
-		fmt.Fprintf(w, "-- %s %s missed %v wrong %v\n   %q\n   %q\n", f.lang, f.source, f.missed, f.wrong, f.subject, clipped(f.text, 500))
+		fmt.Fprintf(w, "-- %s %s missed %v wrong %v abstain %v\n   %q\n   %q\n", f.lang, f.source, f.missed, f.wrong, f.res.Abstain, f.subject, clipped(f.text, 900))
+		for _, why := range f.res.Labels {
+			fmt.Fprintf(w, "   %s %.2f", why.Label, why.Score)
+		}
+		fmt.Fprintln(w)
 	}
+}
+
+// request tells whether a person asks something in l.
+func (l letter) request() bool {
+	for _, k := range l.labels {
+		if k != "spam" && k != "reply" && k != "agent" {
+			return true
+		}
+	}
+	return false
 }
 
 func clipped(s string, n int) string {
@@ -159,15 +188,36 @@ func sortedKeys(m map[string]*tally) []string {
 	return keys
 }
 
-// readExtra reads letters.jsonl of a folder: one object a line with lang,
-// labels, ok, subject and body.
-func readExtra(dir string) ([]letter, error) {
-	f, err := os.Open(filepath.Join(dir, "letters.jsonl"))
+// readLetters reads *.jsonl of a folder: one object a line with lang, labels, ok,
+// subject and body. half picks every second file: "dev" those whose faults may be
+// looked at, "test" the others, "" all.
+func readLetters(dir, half string) ([]letter, error) {
+	names, err := filepath.Glob(filepath.Join(dir, "*.jsonl"))
 	if err != nil {
-		return nil, fmt.Errorf("read extra letters: %w", err)
+		return nil, err
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("no letters in %s", dir)
+	}
+	sort.Strings(names)
+	var out []letter
+	for i, name := range names {
+		if half == "dev" && i%2 == 1 || half == "test" && i%2 == 0 {
+			continue
+		}
+		if out, err = readLetterFile(out, name); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func readLetterFile(out []letter, name string) ([]letter, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("read letters: %w", err)
 	}
 	defer f.Close()
-	var out []letter
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<22)
 	for n := 1; lines.Scan(); n++ {
@@ -176,7 +226,10 @@ func readExtra(dir string) ([]letter, error) {
 			Labels, OK                      []string
 		}
 		if err := json.Unmarshal(lines.Bytes(), &v); err != nil {
-			return nil, fmt.Errorf("letters.jsonl line %d: %w", n, err)
+			return nil, fmt.Errorf("%s line %d: %w", name, n, err)
+		}
+		if v.Source == "" {
+			v.Source = v.ID
 		}
 		ok := append(v.OK, "agent", "spam", "reply")
 		labels := v.Labels

@@ -3,21 +3,48 @@ package main
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 
 	"postern/classifier"
+	"postern/classifier/feature"
 )
 
+// tongues is the trained language model.
+type tongues struct {
+	tags   []string
+	weight []int8
+	scale  float32
+}
+
+func (t *tongues) into(m *classifier.Model) {
+	m.Languages, m.LangWeight, m.LangScale = t.tags, t.weight, t.scale
+}
+
 // trainLanguages fits the language model: one softmax over all languages.
-func trainLanguages(m *classifier.Model, langs []*language, use func(*phrase) bool) {
+// Languages in bare have a lexicon of concepts but no phrases.
+func trainLanguages(langs []*language, bare []string, use func(*phrase) bool) *tongues {
+	m := &tongues{}
 	r := rand.New(rand.NewPCG(3, 5))
-	n := len(langs)
 	type text struct {
 		lang   int
 		hashes []uint32
 	}
 	var texts []text
+	add := func(lang int, sentence func() string) {
+		for range 700 {
+			s := ""
+			for range 1 + r.IntN(3) {
+				s += sentence() + " "
+			}
+			hs := classifier.LanguageFeatures(nil, s)
+			for j := range hs {
+				hs[j] >>= 32 - classifier.LangBits
+			}
+			texts = append(texts, text{lang, hs})
+		}
+	}
 	for i, l := range langs {
-		m.Languages = append(m.Languages, l.tag)
+		m.tags = append(m.tags, l.tag)
 		var all []*phrase
 		for _, s := range l.order {
 			for _, p := range l.sections[s] {
@@ -26,18 +53,20 @@ func trainLanguages(m *classifier.Model, langs []*language, use func(*phrase) bo
 				}
 			}
 		}
-		for range 700 {
-			s := ""
-			for range 1 + r.IntN(3) {
-				s += spin(all[r.IntN(len(all))].text, r) + " "
-			}
-			hs := classifier.LanguageFeatures(nil, s)
-			for j := range hs {
-				hs[j] >>= 32 - classifier.LangBits
-			}
-			texts = append(texts, text{i, hs})
-		}
+		add(i, func() string { return spin(all[r.IntN(len(all))].text, r) })
 	}
+	for _, tag := range bare {
+		words := feature.Words(tag)
+		m.tags = append(m.tags, tag)
+		add(len(m.tags)-1, func() string {
+			var b strings.Builder
+			for range 4 + r.IntN(8) {
+				b.WriteString(words[r.IntN(len(words))] + " ")
+			}
+			return b.String()
+		})
+	}
+	n := len(m.tags)
 	w, g := make([]float32, n<<classifier.LangBits), make([]float32, n<<classifier.LangBits)
 	z := make([]float64, n)
 	for range 3 {
@@ -73,11 +102,12 @@ func trainLanguages(m *classifier.Model, langs []*language, use func(*phrase) bo
 		top = max(top, v, -v)
 	}
 	top *= 0.7
-	m.LangScale = top / 127
-	m.LangWeight = make([]int8, len(w))
+	m.scale = top / 127
+	m.weight = make([]int8, len(w))
 	for i, v := range w {
-		m.LangWeight[i] = int8(max(-127, min(127, math.Round(float64(v/m.LangScale)))))
+		m.weight[i] = int8(max(-127, min(127, math.Round(float64(v/m.scale)))))
 	}
+	return m
 }
 
 func softmax(z []float64, norm float64) {

@@ -2,8 +2,8 @@
 // classifier/data, or (with -eval) measures it on phrases it was not shown.
 //
 //	go run ./classifier/train                  write classifier/model.bin
-//	go run ./classifier/train -eval            held-out phrases
-//	go run ./classifier/train -eval -extra DIR also DIR/letters.jsonl, by the embedded model
+//	go run ./classifier/train -eval            held-out phrases, and by the embedded model held-out letters
+//	go run ./classifier/train -eval -extra DIR also the letters of DIR/*.jsonl
 //
 // It is deterministic: the same data give the same bytes.
 package main
@@ -14,8 +14,11 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"slices"
+	"strings"
 
 	"postern/classifier"
+	"postern/classifier/feature"
 )
 
 type settings struct {
@@ -24,6 +27,8 @@ type settings struct {
 	only             string
 	examples         int
 	letters          int
+	langs, model     string
+	corpus, half     string
 }
 
 func main() {
@@ -31,10 +36,16 @@ func main() {
 	flag.StringVar(&s.data, "data", "classifier/data", "folder of the languages' grammars")
 	flag.StringVar(&s.out, "out", "classifier/model.bin", "model file to write")
 	flag.BoolVar(&s.eval, "eval", false, "measure instead of writing a model")
-	flag.StringVar(&s.extra, "extra", "", "folder with a letters.jsonl to measure the embedded model on")
-	flag.StringVar(&s.only, "only", "", "with -eval: 'extra' skips the held-out phrases")
+	flag.StringVar(&s.extra, "extra", "", "folder of *.jsonl letters to measure too")
+	flag.StringVar(&s.only, "only", "", "with -eval: 'phrases' or 'letters', else both")
 	flag.IntVar(&s.examples, "examples", 10, "faults to print")
 	flag.IntVar(&s.letters, "letters", 300, "held-out letters a language and fold")
+	flag.StringVar(&s.langs, "langs", "", "comma-separated languages to read alone, for trials")
+	flag.StringVar(&s.corpus, "corpus", "testmail/corpus/letters", "folder of letters that share nothing with the grammars")
+	flag.StringVar(&s.half, "half", "", "with -eval: 'dev' or 'test' half of the corpus alone")
+	flag.StringVar(&s.model, "model", "", "with -eval: model file to measure instead of the embedded one")
+	flag.IntVar(&budget, "budget", budget, "sentences made of single phrases")
+	flag.IntVar(&epochs, "epochs", epochs, "passes over the sentences")
 	flag.Parse()
 	if err := run(s, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "train:", err)
@@ -47,19 +58,27 @@ func run(s settings, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if s.eval {
-		return evaluate(s, langs, w)
+	if s.langs != "" {
+		langs = slices.DeleteFunc(langs, func(l *language) bool { return !slices.Contains(strings.Split(s.langs, ","), l.tag) })
 	}
-	js, err := crossFit(langs, []int{0, 2}, s.letters)
+	bare, err := bareLanguages(langs)
 	if err != nil {
 		return err
 	}
+	if s.eval {
+		return evaluate(s, langs, bare, w)
+	}
 	all := func(*phrase) bool { return true }
+	tongues := trainLanguages(langs, bare, all)
+	js, err := crossFit(langs, tongues, []int{0, 2}, s.letters)
+	if err != nil {
+		return err
+	}
 	m, n, err := fitSentences(langs, all, 1)
 	if err != nil {
 		return err
 	}
-	trainLanguages(m, langs, all)
+	tongues.into(m)
 	fitStack(m, js)
 	fitThresholds(m, js)
 	raw := m.Encode()
@@ -70,6 +89,17 @@ func run(s settings, w io.Writer) error {
 	return nil
 }
 
+// bareLanguages lists those that have a lexicon but are not among langs.
+func bareLanguages(langs []*language) ([]string, error) {
+	x, err := feature.NewExtractor(feature.NewFolder())
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(x.Tags()), func(tag string) bool {
+		return slices.ContainsFunc(langs, func(l *language) bool { return l.tag == tag })
+	}), nil
+}
+
 // fitSentences trains the first stage on the phrases allowed.
 func fitSentences(langs []*language, use func(*phrase) bool, seed uint64) (*classifier.Model, int, error) {
 	mk, err := newMaker(seed)
@@ -77,7 +107,11 @@ func fitSentences(langs []*language, use func(*phrase) bool, seed uint64) (*clas
 		return nil, 0, err
 	}
 	samples := mk.samples(langs, use)
-	return train(samples, seed), len(samples), nil
+	set, _ := mk.known.bits()
+	mk.known = nil
+	m := train(samples, seed)
+	m.Known = set
+	return m, len(samples), nil
 }
 
 // unseenWeight is what a letter of unseen phrases counts for beside one of known
@@ -87,13 +121,14 @@ const unseenWeight = 0.3
 
 // crossFit trains without a fold and gathers evidence on letters of that fold,
 // so that the second stage learns from phrases the first has not seen.
-func crossFit(langs []*language, held []int, perLanguage int) ([]judged, error) {
+func crossFit(langs []*language, tongues *tongues, held []int, perLanguage int) ([]judged, error) {
 	var js []judged
 	for _, f := range held {
 		m, _, err := fitSentences(langs, func(p *phrase) bool { return p.fold != f }, uint64(f+10))
 		if err != nil {
 			return nil, err
 		}
+		tongues.into(m)
 		c, err := classifier.NewWith(m)
 		if err != nil {
 			return nil, err
@@ -133,11 +168,12 @@ func composeOf(langs []*language, n int, seed uint64, use func(*phrase) bool) []
 
 // evaluate measures on fold 0 a model that saw neither its phrases in the
 // first stage nor its letters in the second.
-func evaluate(s settings, langs []*language, w io.Writer) error {
-	if s.only != "extra" {
+func evaluate(s settings, langs []*language, bare []string, w io.Writer) error {
+	if s.only == "" || s.only == "phrases" {
 		const held = 0
 		use := func(p *phrase) bool { return p.fold != held }
-		js, err := crossFit(langs, []int{2}, s.letters)
+		tongues := trainLanguages(langs, bare, use)
+		js, err := crossFit(langs, tongues, []int{2}, s.letters)
 		if err != nil {
 			return err
 		}
@@ -145,7 +181,7 @@ func evaluate(s settings, langs []*language, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		trainLanguages(m, langs, use)
+		tongues.into(m)
 		fitStack(m, js)
 		fitThresholds(m, js)
 		c, err := classifier.NewWith(m)
@@ -158,14 +194,50 @@ func evaluate(s settings, langs []*language, w io.Writer) error {
 		}
 		rep.print(w, "held-out phrases", s.examples)
 	}
-	if s.extra == "" {
+	if s.only == "phrases" {
 		return nil
 	}
-	c, err := classifier.New()
+	c, err := s.classifier()
 	if err != nil {
 		return err
 	}
-	letters, err := readExtra(s.extra)
+	for _, half := range []string{"dev", "test"} {
+		if s.half != "" && s.half != half {
+			continue
+		}
+		examples := s.examples
+		if half == "test" {
+			examples = 0 // its faults are not looked at
+		}
+		if err := measure(c, s.corpus, half, w, examples); err != nil {
+			return err
+		}
+	}
+	if s.extra == "" {
+		return nil
+	}
+	return measure(c, s.extra, "", w, s.examples)
+}
+
+// classifier returns the one to measure letters with.
+func (s settings) classifier() (*classifier.Classifier, error) {
+	if s.model == "" {
+		return classifier.New()
+	}
+	raw, err := os.ReadFile(s.model)
+	if err != nil {
+		return nil, err
+	}
+	m, err := classifier.DecodeModel(raw)
+	if err != nil {
+		return nil, err
+	}
+	return classifier.NewWith(m)
+}
+
+// measure prints the figures of the letters of a folder.
+func measure(c *classifier.Classifier, dir, half string, w io.Writer, examples int) error {
+	letters, err := readLetters(dir, half)
 	if err != nil {
 		return err
 	}
@@ -173,6 +245,6 @@ func evaluate(s settings, langs []*language, w io.Writer) error {
 	for _, l := range letters {
 		rep.add(c, l)
 	}
-	rep.print(w, s.extra+" by the embedded model", s.examples)
+	rep.print(w, strings.TrimSpace(dir+" "+half), examples)
 	return nil
 }
