@@ -56,7 +56,19 @@ func NewWith(m *Model) (*Classifier, error) {
 func (c *Classifier) Evidence(in Input) Evidence {
 	s := c.pool.Get().(*scratch)
 	defer c.pool.Put(s)
-	return c.gather(c.seg.Units(ownSubject(in), in.Text), c.guess(in).langs, s)
+	return c.gather(c.seg.Units(ownSubject(in), in.Text), c.quoted(in), c.guess(in).langs, s)
+}
+
+// quoted returns the sentences that a mail quotes, however they came.
+func (c *Classifier) quoted(in Input) []feature.Unit {
+	text := feature.QuotedLines(in.Text)
+	if in.Quoted != "" {
+		text += in.Quoted
+	}
+	if strings.TrimSpace(text) == "" {
+		return nil
+	}
+	return c.seg.Units("", strings.ReplaceAll(text, ">", " "))
 }
 
 // Classify reads one mail. It is deterministic, does not keep in, and never
@@ -66,7 +78,7 @@ func (c *Classifier) Classify(in Input) Result {
 	defer c.pool.Put(s)
 	units := c.seg.Units(ownSubject(in), in.Text)
 	guess := c.guess(in)
-	e := c.gather(units, guess.langs, s)
+	e := c.gather(units, c.quoted(in), guess.langs, s)
 	inputs := e.Inputs()
 	p := c.model.stack(&inputs)
 	res := Result{Regime: regimeOf(units), Language: guess.tag}

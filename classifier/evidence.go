@@ -11,29 +11,37 @@ const floorLogit = -4
 type Evidence struct {
 	Body    [NumOutputs]float32 // logit, strongest sentence and a little of the second
 	Subject [NumOutputs]float32
-	best    [NumOutputs]int // sentence that spoke loudest, -1 for none
+	Quoted  [NumOutputs]float32 // of what the mail quotes: a reminder's first request, or a newsletter
+	best    [NumOutputs]int     // sentence that spoke loudest, -1 for none
 	units   int
+	quoted  int
 	subject bool
 }
 
-// gather scores every sentence. Sentences of mails that answer or forward keep
-// the subject out: "Re: Unsubscribe" is the subject of someone else's mail.
-func (c *Classifier) gather(units []feature.Unit, langs feature.Langs, s *scratch) Evidence {
+// maxQuoted bounds the sentences read of what a mail quotes.
+const maxQuoted = 40
+
+// gather scores every sentence of a mail. The subject of a mail without text is
+// its text.
+func (c *Classifier) gather(units, quoted []feature.Unit, langs feature.Langs, s *scratch) Evidence {
 	e := Evidence{}
 	var second [NumOutputs]float32
 	for k := range NumOutputs {
-		e.Body[k], e.Subject[k], second[k], e.best[k] = floorLogit, floorLogit, floorLogit, -1
+		e.Body[k], e.Subject[k], e.Quoted[k], second[k], e.best[k] = floorLogit, floorLogit, floorLogit, floorLogit, -1
 	}
+	alone := len(units) == 1
 	for i := range units {
-		s.features = c.extract.Append(s.features[:0], &units[i], langs, &s.buffer)
-		if len(s.features) == 0 {
+		z, ok := c.score(&units[i], langs, s)
+		if !ok {
 			continue
 		}
-		z := c.model.logits(s.features)
 		if units[i].Subject {
 			e.subject = true
 			for k, v := range z {
 				e.Subject[k] = max(v, floorLogit)
+				if alone {
+					e.Body[k], e.best[k] = max(v, floorLogit), 0
+				}
 			}
 			continue
 		}
@@ -52,7 +60,24 @@ func (c *Classifier) gather(units []feature.Unit, langs feature.Langs, s *scratc
 			e.Body[k] += 0.3 * second[k]
 		}
 	}
+	for i := range min(len(quoted), maxQuoted) {
+		if z, ok := c.score(&quoted[i], langs, s); ok {
+			e.quoted++
+			for k, v := range z {
+				e.Quoted[k] = max(e.Quoted[k], v)
+			}
+		}
+	}
 	return e
+}
+
+// score gives a sentence's logits.
+func (c *Classifier) score(u *feature.Unit, langs feature.Langs, s *scratch) (z [NumOutputs]float32, ok bool) {
+	s.features = c.extract.Append(s.features[:0], u, langs, &s.buffer)
+	if len(s.features) == 0 {
+		return z, false
+	}
+	return c.model.logits(s.features), true
 }
 
 // Inputs returns the numbers the stack multiplies.
@@ -60,10 +85,19 @@ func (e *Evidence) Inputs() (in [StackInputs]float32) {
 	for k := range NumOutputs {
 		in[k] = squash(e.Body[k])
 		in[NumOutputs+k] = squash(e.Subject[k])
+		in[2*NumOutputs+k] = squash(e.Quoted[k])
 	}
-	in[2*NumOutputs] = 1
+	rest := in[3*NumOutputs:]
+	rest[0] = 1
 	if !e.subject {
-		in[2*NumOutputs+1] = 1
+		rest[1] = 1
+	}
+	if e.units == 0 {
+		rest[2] = 1
+	}
+	rest[3] = float32(min(e.units, 20)) / 10
+	if e.quoted > 0 {
+		rest[4] = 1
 	}
 	return in
 }

@@ -36,7 +36,7 @@ const (
 	ConceptBits = 15 // buckets of concepts' features
 	KnownBits   = 23 // bits that tell features of words met in training from others
 	LangBits    = 14 // buckets of the language model
-	StackInputs = 2*NumOutputs + 2
+	StackInputs = 3*NumOutputs + 5
 	maxLangs    = 64
 )
 

@@ -33,7 +33,8 @@ sell share third auto profil decide human review
 right policy dpo howlong purpose where complain violate authority investigate fine
 contract processor client quest breach stranger
 remind noanswer deadline request answer agent thanks
-order login job holiday win pay product link law`)
+order login job holiday win pay product link law
+asked still system`)
 
 // ids that are tested for by name
 var (

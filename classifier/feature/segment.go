@@ -78,6 +78,21 @@ func (s *Segmenter) Units(subject, text string) []Unit {
 	return out
 }
 
+// QuotedLines returns what a text quotes with ">", without the marks.
+func QuotedLines(text string) string {
+	if !strings.Contains(text, ">") {
+		return ""
+	}
+	var b strings.Builder
+	for line := range strings.Lines(Clip(text, maxText)) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, ">") {
+			b.WriteString(strings.TrimLeft(line, "> "))
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
+}
+
 // Clip cuts s to at most n bytes, between runes.
 func Clip(s string, n int) string {
 	if len(s) <= n {

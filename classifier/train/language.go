@@ -53,7 +53,13 @@ func trainLanguages(langs []*language, bare []string, use func(*phrase) bool) *t
 				}
 			}
 		}
-		add(i, func() string { return spin(all[r.IntN(len(all))].text, r) })
+		add(i, func() string {
+			s := spin(all[r.IntN(len(all))].text, r)
+			if r.IntN(10) == 0 {
+				s = latin(l.tag, s)
+			}
+			return s
+		})
 	}
 	for _, tag := range bare {
 		words := feature.Words(tag)

@@ -53,7 +53,6 @@ func (w *writer) chance(percent int) bool { return w.r.IntN(100) < percent }
 // neighbours may be said beside a label without harm: the blank that a letter
 // for it leaves.
 var neighbours = map[string][]string{
-	"access":           {"information"},
 	"objection":        {"unsubscribe"},
 	"unsubscribe":      {"objection", "withdraw_consent"},
 	"complaint":        {"follow_up"},
@@ -66,7 +65,7 @@ var neighbours = map[string][]string{
 func (w *writer) labelled() []string {
 	var out []string
 	for _, s := range w.lang.order {
-		if !neutralSections[s] && s != "spam" && s != "reply" && s != "agent" && s != "follow_up" && !strings.HasSuffix(s, ".s") {
+		if !neutralSections[s] && s != "spam" && s != "reply" && s != "agent" && !strings.HasPrefix(s, "follow_up") && !strings.HasSuffix(s, ".s") {
 			out = append(out, s)
 		}
 	}
@@ -95,12 +94,46 @@ func (w *writer) compose() letter {
 	default:
 		w.plain(&l, "other", 1+w.r.IntN(2))
 	}
+	w.quote(&l)
 	slices.Sort(l.labels)
 	l.labels = slices.Compact(l.labels)
 	for _, a := range l.labels {
 		l.ok = append(l.ok, neighbours[a]...)
 	}
 	return l
+}
+
+// quote puts an earlier mail below the text of some letters: a reminder's first
+// request, which it still asks for, or the newsletter that is answered. Thanks
+// and talk quote requests as well, without asking anything.
+func (w *writer) quote(l *letter) {
+	if len(l.in.Text) == 0 {
+		return
+	}
+	var lines []string
+	switch {
+	case slices.Contains(l.labels, "follow_up") && w.chance(35):
+		s := []string{"access", "access", "erasure", "erasure", "rectification", "objection", "portability"}[w.r.IntN(7)]
+		p := w.pick(s)
+		if p == nil {
+			return
+		}
+		lines = append(lines, w.say("greet"), w.render(p), w.say("recital"))
+		l.labels = append(l.labels, p.labels...)
+	case len(l.labels) == 0 && w.chance(15):
+		s := w.labelled()
+		lines = append(lines, w.say(s[w.r.IntN(len(s))]))
+	case !slices.Contains(l.labels, "follow_up") && w.chance(12):
+		lines = append(lines, w.say("reply"), w.say("spam"))
+	}
+	for i, line := range lines {
+		if i == 0 {
+			l.in.Text += "\n\n"
+		}
+		if line != "" {
+			l.in.Text += "> " + line + "\n"
+		}
+	}
 }
 
 // plain writes a letter from one neutral or hostile section.
@@ -183,7 +216,11 @@ func (w *writer) request(l *letter, sections []string) {
 		case d < 75:
 			l.in.Subject = w.neutralSubject()
 		}
-		if l.in.Subject != "" && w.chance(7) && len(w.lang.sections[first+".s"]) > 0 && !documents[first] {
+		alone := 8
+		if first == "unsubscribe" {
+			alone = 30
+		}
+		if l.in.Subject != "" && w.chance(alone) && len(w.lang.sections[first+".s"]) > 0 && !documents[first] {
 			l.in.Subject = w.say(first + ".s")
 			return // subject-only mail
 		}
@@ -228,7 +265,11 @@ func (w *writer) surround(ops []string) []string {
 }
 
 func (w *writer) followUp(l *letter, sections []string) {
-	p := w.pick("follow_up")
+	about := []string{"follow_up", "follow_up+erasure", "follow_up+access", "follow_up+rectification", "follow_up+unsubscribe"}
+	p := w.pick(about[max(0, w.r.IntN(8)-3)])
+	if p == nil {
+		p = w.pick("follow_up")
+	}
 	if p == nil {
 		return
 	}

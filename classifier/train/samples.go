@@ -66,7 +66,11 @@ func (m *maker) samples(langs []*language, use func(*phrase) bool) []sample {
 				}
 				m.known.next()
 				for range min(perPhrase, 2+ways(p.text, perPhrase)) {
-					out = m.add(out, noise(spin(p.text, m.r), m.r, 12), mask, 1, p)
+					text := noise(spin(p.text, m.r), m.r, 12)
+					if m.r.IntN(12) == 0 {
+						text = latin(l.tag, text)
+					}
+					out = m.add(out, text, mask, 1, p)
 				}
 			}
 		}

@@ -47,11 +47,13 @@ func loadLanguages(dir string) ([]*language, error) {
 		if err != nil {
 			return nil, err
 		}
-		l, err := parseLanguage(strings.TrimSuffix(filepath.Base(name), ".txt"), string(raw))
-		if err != nil {
+		tag, _, _ := strings.Cut(filepath.Base(name), ".") // "de.txt", "de.more.txt"
+		if n := len(out); n == 0 || out[n-1].tag != tag {
+			out = append(out, &language{tag: tag, sections: map[string][]*phrase{}})
+		}
+		if err := out[len(out)-1].parse(string(raw)); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		out = append(out, l)
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("no language files in %s", dir)
@@ -59,10 +61,9 @@ func loadLanguages(dir string) ([]*language, error) {
 	return out, nil
 }
 
-// parseLanguage reads sections "[label+label ~ok]", macros "$name = a|b" and
+// parse reads sections "[label+label ~ok]", macros "$name = a|b" and
 // phrases, one a line. Lines that start with # are comments.
-func parseLanguage(tag, raw string) (*language, error) {
-	l := &language{tag: tag, sections: map[string][]*phrase{}}
+func (l *language) parse(raw string) error {
 	macros := map[string]string{}
 	section, ok := "", []string(nil)
 	for n, line := range strings.Split(raw, "\n") {
@@ -79,14 +80,14 @@ func parseLanguage(tag, raw string) (*language, error) {
 				section, ok = strings.TrimSpace(a), strings.Fields(strings.ReplaceAll(b, "+", " "))
 			}
 			if err := checkSection(section, ok); err != nil {
-				return nil, fmt.Errorf("line %d: %w", n+1, err)
+				return fmt.Errorf("line %d: %w", n+1, err)
 			}
 		default:
 			text := expandMacros(line, macros)
 			if strings.Count(text, "{") != strings.Count(text, "}") {
-				return nil, fmt.Errorf("line %d: braces do not match", n+1)
+				return fmt.Errorf("line %d: braces do not match", n+1)
 			}
-			p := &phrase{lang: tag, ok: ok, text: text}
+			p := &phrase{lang: l.tag, ok: ok, text: text}
 			if !neutralSections[section] {
 				p.labels = strings.Split(strings.TrimSuffix(section, ".s"), "+")
 			}
@@ -97,7 +98,7 @@ func parseLanguage(tag, raw string) (*language, error) {
 			l.sections[section] = append(l.sections[section], p)
 		}
 	}
-	return l, nil
+	return nil
 }
 
 func checkSection(section string, ok []string) error {

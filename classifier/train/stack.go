@@ -43,7 +43,7 @@ func fitStack(m *classifier.Model, js []judged) {
 	}
 	for k := range outputs {
 		var w, g [classifier.StackInputs]float32
-		w[k], w[outputs+k], w[2*outputs] = 3, 1, -4
+		w[k], w[outputs+k], w[3*outputs] = 3, 1, -4
 		var mean [classifier.StackInputs]float32
 		for epoch := range 16 {
 			r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
