@@ -45,7 +45,7 @@ func NewWith(m *Model) (*Classifier, error) {
 	}
 	c := &Classifier{model: m, seg: feature.NewSegmenter(f), extract: x}
 	for _, tag := range m.Languages {
-		c.langs = append(c.langs, x.LangsOf(tag))
+		c.langs = append(c.langs, LangsOf(x, tag))
 	}
 	c.pool.New = func() any { return &scratch{} }
 	return c, nil

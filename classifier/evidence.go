@@ -82,10 +82,11 @@ func (c *Classifier) score(u *feature.Unit, langs feature.Langs, s *scratch) (z 
 
 // Inputs returns the numbers the stack multiplies.
 func (e *Evidence) Inputs() (in [StackInputs]float32) {
+	goesOn := e.goesOn()
 	for k := range NumOutputs {
 		in[k] = squash(e.Body[k])
 		in[NumOutputs+k] = squash(e.Subject[k])
-		in[2*NumOutputs+k] = squash(e.Quoted[k])
+		in[2*NumOutputs+k] = goesOn * squash(e.Quoted[k])
 	}
 	rest := in[3*NumOutputs:]
 	rest[0] = 1
@@ -101,6 +102,20 @@ func (e *Evidence) Inputs() (in [StackInputs]float32) {
 	}
 	return in
 }
+
+// goesOn is how far a mail goes on with what it quotes, 0 to 1: a reminder does,
+// a controller's answer or a newsletter's reader does not.
+func (e *Evidence) goesOn() float32 {
+	if e.quoted == 0 {
+		return 0
+	}
+	on, answer := outputIndex[outFollowUp], outputIndex[outReply]
+	follows := max(e.Body[on], e.Subject[on])
+	replies := max(e.Body[answer], e.Subject[answer])
+	return unit((follows+1)/3) * unit((2-replies)/3)
+}
+
+func unit(x float32) float32 { return max(0, min(1, x)) }
 
 // squash maps the floor to 0, a logit of 0 to 1 and bounds certainty.
 func squash(z float32) float32 {

@@ -2,6 +2,7 @@ package classifier
 
 import (
 	"math"
+	"slices"
 	"unicode"
 
 	"postern/classifier/feature"
@@ -61,6 +62,26 @@ type guess struct {
 	langs feature.Langs // whose words are looked for
 }
 
+// families are languages so near that a short text may be taken for another of
+// them, and whose words mean the same: each is read with the lexicons of all.
+var families = [][]string{
+	{"bg", "mk", "ru", "sr", "uk"}, {"bs", "hr", "sl", "sr"}, {"cs", "sk"}, {"da", "no"}, {"ca", "es", "gl", "pt"}, {"id", "ms"}, {"af", "nl"}, {"de", "lb"},
+}
+
+// LangsOf returns the languages whose words are looked for in a text of
+// language tag.
+func LangsOf(x *feature.Extractor, tag string) feature.Langs {
+	set := x.LangsOf(tag)
+	for _, f := range families {
+		if slices.Contains(f, tag) {
+			for _, t := range f {
+				set |= x.LangsOf(t)
+			}
+		}
+	}
+	return set
+}
+
 // alsoRead is the least probability at which a language's lexicon is used beside
 // that of the likeliest.
 const alsoRead = 0.05
@@ -71,7 +92,7 @@ func (c *Classifier) guess(in Input) guess {
 	g := c.language(in.Text + "\n" + in.Subject)
 	if in.Hint != "" && g.sure < 0.5 {
 		g.tag = baseTag(in.Hint)
-		g.langs |= c.extract.LangsOf(g.tag)
+		g.langs |= LangsOf(c.extract, g.tag)
 	}
 	return g
 }

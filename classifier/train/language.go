@@ -53,7 +53,11 @@ func trainLanguages(langs []*language, bare []string, use func(*phrase) bool) *t
 				}
 			}
 		}
+		words := feature.Words(l.tag)
 		add(i, func() string {
+			if !l.whole() && r.IntN(3) > 0 {
+				return someWords(words, r)
+			}
 			s := spin(all[r.IntN(len(all))].text, r)
 			if r.IntN(10) == 0 {
 				s = latin(l.tag, s)
@@ -64,13 +68,7 @@ func trainLanguages(langs []*language, bare []string, use func(*phrase) bool) *t
 	for _, tag := range bare {
 		words := feature.Words(tag)
 		m.tags = append(m.tags, tag)
-		add(len(m.tags)-1, func() string {
-			var b strings.Builder
-			for range 4 + r.IntN(8) {
-				b.WriteString(words[r.IntN(len(words))] + " ")
-			}
-			return b.String()
-		})
+		add(len(m.tags)-1, func() string { return someWords(words, r) })
 	}
 	n := len(m.tags)
 	w, g := make([]float32, n<<classifier.LangBits), make([]float32, n<<classifier.LangBits)
@@ -114,6 +112,14 @@ func trainLanguages(langs []*language, bare []string, use func(*phrase) bool) *t
 		m.weight[i] = int8(max(-127, min(127, math.Round(float64(v/m.scale)))))
 	}
 	return m
+}
+
+func someWords(words []string, r *rand.Rand) string {
+	var b strings.Builder
+	for range 4 + r.IntN(8) {
+		b.WriteString(words[r.IntN(len(words))] + " ")
+	}
+	return b.String()
 }
 
 func softmax(z []float64, norm float64) {

@@ -113,14 +113,20 @@ func (w *writer) quote(l *letter) {
 	var lines []string
 	switch {
 	case slices.Contains(l.labels, "follow_up") && w.chance(35):
+		// what the text names is what is quoted
 		s := []string{"access", "access", "erasure", "erasure", "rectification", "objection", "portability"}[w.r.IntN(7)]
+		for _, k := range l.labels {
+			if k != "follow_up" && k != "complaint" && k != "agent" {
+				s = k
+			}
+		}
 		p := w.pick(s)
 		if p == nil {
 			return
 		}
 		lines = append(lines, w.say("greet"), w.render(p), w.say("recital"))
 		l.labels = append(l.labels, p.labels...)
-	case len(l.labels) == 0 && w.chance(15):
+	case (len(l.labels) == 0 || slices.Contains(l.labels, "reply")) && w.chance(30):
 		s := w.labelled()
 		lines = append(lines, w.say(s[w.r.IntN(len(s))]))
 	case !slices.Contains(l.labels, "follow_up") && w.chance(12):
@@ -284,7 +290,6 @@ func (w *writer) followUp(l *letter, sections []string) {
 	if w.chance(40) {
 		body = append(body, w.say("threat"))
 	}
-	l.ok = append(l.ok, "access", "erasure", "complaint", "objection", "unsubscribe", "rectification")
 	if w.chance(50) {
 		body = w.surround(body)
 	}

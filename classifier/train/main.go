@@ -114,10 +114,9 @@ func fitSentences(langs []*language, use func(*phrase) bool, seed uint64) (*clas
 	return m, len(samples), nil
 }
 
-// unseenWeight is what a letter of unseen phrases counts for beside one of known
-// phrases: held-out phrases often hold words the language has nowhere else, and
-// a second stage that trusts such weak evidence sees requests everywhere.
-const unseenWeight = 0.3
+// knownWeight is what a letter of known phrases counts for beside one of
+// phrases the first stage has not seen: real mail is nearer to the latter.
+const knownWeight = 0.3
 
 // crossFit trains without a fold and gathers evidence on letters of that fold,
 // so that the second stage learns from phrases the first has not seen.
@@ -134,11 +133,11 @@ func crossFit(langs []*language, tongues *tongues, held []int, perLanguage int) 
 			return nil, err
 		}
 		unseen := judge(c, compose(langs, f, perLanguage))
-		for i := range unseen {
-			unseen[i].weight = unseenWeight
+		seen := judge(c, composeKnown(langs, f, perLanguage))
+		for i := range seen {
+			seen[i].weight = knownWeight
 		}
-		js = append(js, unseen...)
-		js = append(js, judge(c, composeKnown(langs, f, perLanguage))...)
+		js = append(append(js, unseen...), seen...)
 	}
 	return js, nil
 }
@@ -158,6 +157,9 @@ func composeOf(langs []*language, n int, seed uint64, use func(*phrase) bool) []
 	r := rand.New(rand.NewPCG(seed, 4))
 	var out []letter
 	for _, l := range langs {
+		if !l.whole() {
+			continue
+		}
 		w := &writer{lang: l, use: use, r: r}
 		for range n {
 			out = append(out, w.compose())

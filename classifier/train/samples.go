@@ -57,7 +57,7 @@ func (m *maker) samples(langs []*language, use func(*phrase) bool) []sample {
 	perPhrase := max(4, min(40, budget/max(phrases, 1)))
 	var out []sample
 	for _, l := range langs {
-		mask := m.extract.LangsOf(l.tag)
+		mask := classifier.LangsOf(m.extract, l.tag)
 		w := &writer{lang: l, use: use, r: m.r}
 		for _, name := range l.order {
 			for _, p := range l.sections[name] {

@@ -26,6 +26,9 @@ type language struct {
 	order    []string
 }
 
+// whole tells whether the language has phrases enough to write letters with.
+func (l *language) whole() bool { return len(l.order) >= 10 }
+
 const folds = 5
 
 // neutral sections hold no request.
