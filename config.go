@@ -221,9 +221,23 @@ type MailboxConfig struct {
 	Done         string   `toml:"done"`      // default "Postern"
 	Addresses    []string `toml:"addresses"` // the mailbox's own addresses
 	AuthServID   string   `toml:"authserv_id"`
+	ARCSealers   []string `toml:"arc_sealers"`  // domains that forward to us and whose ARC seal is believed (RFC 8617)
 	PollEvery    Duration `toml:"poll_every"`   // default 1m
 	Confidential bool     `toml:"confidential"` // DPO, HR, whistleblowing: no text in any notice
 	Role         string   `toml:"role"`         // who may see its cases; default "confidential" where it is
+
+	OAuth OAuthConfig `toml:"oauth"` // in place of a password
+}
+
+// OAuthConfig logs in with access tokens that are renewed before they end
+// (RFC 6749, IM-11). Without a refresh token the client's own credentials ask.
+type OAuthConfig struct {
+	TokenURL     string `toml:"token_url"` // https
+	ClientID     string `toml:"client_id"`
+	ClientSecret Secret `toml:"client_secret"`
+	RefreshToken Secret `toml:"refresh_token"` // where it is a file, a new token replaces it there
+	Scope        string `toml:"scope"`
+	Mechanism    string `toml:"mechanism"` // xoauth2 or oauthbearer; default what the server offers
 }
 
 // DKIMConfig is one signing key (AUTHN-1).

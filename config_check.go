@@ -402,6 +402,8 @@ func (k *checker) mailboxes() {
 		k.file(at+"ca", m.CA)
 		k.need(at+"user", m.User, "the IMAP log-in")
 		k.secret(at+"password", m.Password)
+		k.oauth(at, m)
+		k.domains(at+"arc_sealers", m.ARCSealers)
 		k.addresses(at+"addresses", m.Addresses)
 		if len(m.Addresses) == 0 {
 			k.add(at+"addresses", "is missing: list the mailbox's own addresses, they must never get an automatic answer (RFC 3834)")
@@ -411,6 +413,29 @@ func (k *checker) mailboxes() {
 				k.add(at+"done", "%q is also polled: what is done would be read again", f)
 			}
 		}
+	}
+}
+
+// oauth checks a mailbox's log-in: a password or tokens, one of them.
+func (k *checker) oauth(at string, m MailboxConfig) {
+	o := m.OAuth
+	if o == (OAuthConfig{}) {
+		if m.Password == "" {
+			k.add(at+"password", "is missing: write file:PATH or env:NAME, or configure [mailbox.oauth]")
+		}
+		return
+	}
+	at += "oauth."
+	if m.Password != "" {
+		k.add(at+"token_url", "stands beside a password: keep one of them")
+	}
+	k.secret(at+"client_secret", o.ClientSecret)
+	k.secret(at+"refresh_token", o.RefreshToken)
+	if o.Mechanism != "" {
+		k.oneOf(at+"mechanism", o.Mechanism, "xoauth2", "oauthbearer")
+	}
+	if _, err := o.source(); err != nil {
+		k.add(at+"token_url", "%v", err)
 	}
 }
 

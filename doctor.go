@@ -60,7 +60,11 @@ func (n *node) doctorOperations() []operation {
 			if !strings.HasPrefix(r.Message, doctorPrefix) {
 				return doctorFound{}, errors.New("only the doctor's own mail is read out")
 			}
-			raw, err := intake.Find(ctx, m.mailbox(), "<"+r.Message+">")
+			box, err := m.mailbox()
+			if err != nil {
+				return doctorFound{}, err
+			}
+			raw, err := intake.Find(ctx, box, "<"+r.Message+">")
 			return doctorFound{raw}, err
 		}),
 	}
@@ -148,7 +152,11 @@ func examineDKIM(ctx context.Context, d DKIMConfig, offline bool) preflight.Find
 func examineMailbox(ctx context.Context, m MailboxConfig) preflight.Finding {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	return judged("mailbox "+m.Name, intake.Probe(ctx, m.mailbox()), "logged in, its folders can be opened", "look at its address, tls, user, password and folders")
+	box, err := m.mailbox()
+	if err == nil {
+		err = intake.Probe(ctx, box)
+	}
+	return judged("mailbox "+m.Name, err, "logged in, its folders can be opened", "look at its address, tls, user, password and folders")
 }
 
 // sendDoctor sends a marketing message of a stream to the mailbox's own

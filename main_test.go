@@ -98,7 +98,7 @@ func TestCommentedDefaultsOfTheExampleAreTheRealOnes(t *testing.T) {
 	var b strings.Builder
 	optional := false
 	for _, line := range strings.SplitAfter(text, "\n") {
-		if strings.HasPrefix(line, "#[[") {
+		if strings.HasPrefix(line, "#[") {
 			optional = true
 		} else if strings.HasPrefix(line, "[") {
 			optional = false

@@ -133,6 +133,7 @@ func (n *node) run(ctx context.Context) error {
 	sources.Go(func() error { return server.Run(sourceCtx) })
 	sources.Go(func() error { return deliverer.Run(sourceCtx) })
 	sources.Go(func() error { return poller.Run(sourceCtx) })
+	sources.Go(func() error { return n.watchSilence(sourceCtx, poller) })
 	sources.Go(func() error { return n.queue.Run(sourceCtx) })
 	sources.Go(func() error { return serveHTTP(sourceCtx, public, publicListener) })
 	sources.Go(func() error { return serveHTTP(sourceCtx, operator, operatorListener) })
@@ -239,7 +240,10 @@ func (n *node) reload(server *gateway.Server) error {
 func (n *node) newPoller() (*intake.Poller, error) {
 	boxes := make([]intake.Mailbox, len(n.cfg.Mailboxes))
 	for i, m := range n.cfg.Mailboxes {
-		boxes[i] = m.mailbox()
+		var err error
+		if boxes[i], err = m.mailbox(); err != nil {
+			return nil, err
+		}
 	}
 	return intake.New(boxes, intake.Deps{
 		Cases:      n.queue,
@@ -425,14 +429,4 @@ func lookupTXT(domain string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	return net.DefaultResolver.LookupTXT(ctx, domain)
-}
-
-// mailbox cuts one mailbox out of the configuration.
-func (m MailboxConfig) mailbox() intake.Mailbox {
-	return intake.Mailbox{
-		Name: m.Name, Controller: m.Controller, Address: m.Address, TLS: m.TLS, CAFile: m.CA,
-		User: m.User, Password: m.Password.Read,
-		Folders: m.Folders, Done: m.Done, Addresses: m.Addresses, AuthServID: m.AuthServID,
-		Confidential: m.Confidential, PollEvery: time.Duration(m.PollEvery), LookupTXT: lookupTXT,
-	}
 }

@@ -35,9 +35,10 @@ func (s *folderSession) drain(ctx context.Context) error {
 
 // sweep takes mails at or below the checkpoint that are still in the folder
 // unmarked: a move that failed, or a server that used UIDs again after a crash.
-// Storing them again changes nothing; then they are moved.
+// Storing them again changes nothing; then they are moved. Where the server
+// counts changes and none came since nothing was left, nothing is searched.
 func (s *folderSession) sweep(ctx context.Context) error {
-	if s.at.Last == 0 || !s.done && !s.keyword {
+	if s.at.Last == 0 || !s.done && !s.keyword || s.modseq != 0 && s.modseq == s.at.Swept {
 		return nil
 	}
 	criteria := &imap.SearchCriteria{UID: []imap.UIDSet{{{Start: 1, Stop: imap.UID(s.at.Last)}}}}
@@ -47,8 +48,15 @@ func (s *folderSession) sweep(ctx context.Context) error {
 		criteria.NotFlag = []imap.Flag{imap.FlagDeleted} // copied where nothing can be expunged
 	}
 	uids, err := s.search(criteria)
-	if err != nil || len(uids) == 0 {
+	if err != nil {
 		return err
+	}
+	if len(uids) == 0 {
+		if s.modseq == 0 {
+			return nil
+		}
+		s.at.Swept = s.modseq
+		return s.b.p.d.State.Save(ctx, s.b.Name, s.folder, s.fence, s.at)
 	}
 	s.b.p.o.Log.Info("mails below the checkpoint are read again", "mailbox", s.b.Name, "folder", s.folder, "count", len(uids))
 	return s.take(ctx, uids)

@@ -59,7 +59,7 @@ func Facts(raw []byte, received time.Time, mb Mailbox, cls Classifier) (queue.In
 	}
 	thread(&in, m.Header)
 	sender(&in, m.Header)
-	in.Grade, in.GradeWhy = authentic.Grade(raw, m.Header, in.From.Domain(), received, authentic.Options{AuthServID: mb.AuthServID, LookupTXT: mb.LookupTXT, Addresses: mb.Addresses})
+	in.Grade, in.GradeWhy = authentic.Grade(raw, m.Header, in.From.Domain(), received, authentic.Options{AuthServID: mb.AuthServID, ARCSealers: mb.ARCSealers, LookupTXT: mb.LookupTXT, Addresses: mb.Addresses})
 	to := recipients(m.Header, mb)
 	in.Token, in.ReplyToken = to.token, to.caseToken
 	in.CaseNo = first(queue.FindCaseNo(to.caseToken), queue.FindCaseNo(in.Subject))

@@ -18,8 +18,9 @@ type folderSession struct {
 	folder  string
 	fence   int64
 	at      Checkpoint
-	keyword bool // the server keeps our keyword (IM-7)
-	done    bool // the Done folder is there
+	keyword bool   // the server keeps our keyword (IM-7)
+	modseq  uint64 // HIGHESTMODSEQ when the folder was opened, 0 if the server has none (IM-8)
+	done    bool   // the Done folder is there
 }
 
 func (s *folderSession) run(ctx context.Context) error {
@@ -45,7 +46,7 @@ func (s *folderSession) run(ctx context.Context) error {
 // open selects the folder and finds where it was left.
 func (s *folderSession) open(ctx context.Context) error {
 	done := s.c.guard()
-	data, err := s.c.Select(s.folder, nil).Wait()
+	data, err := s.c.Select(s.folder, &imap.SelectOptions{CondStore: s.c.Caps().Has(imap.CapCondStore)}).Wait()
 	done()
 	if err != nil {
 		return fmt.Errorf("open folder %q of mailbox %q: %w", s.folder, s.b.Name, err)
@@ -65,7 +66,7 @@ func (s *folderSession) open(ctx context.Context) error {
 		s.b.p.o.Log.Warn("folder counts its UIDs anew, reading it whole", "mailbox", s.b.Name, "folder", s.folder)
 		at.Last = 0
 	}
-	s.at = at
+	s.at, s.modseq = at, data.HighestModSeq // 0 with NOMODSEQ
 	s.keyword = keeps(data.PermanentFlags, s.b.Keyword)
 	return s.makeDone()
 }

@@ -38,6 +38,7 @@ type Mailbox struct {
 
 	Addresses    []string // the mailbox's own addresses
 	AuthServID   string   // authserv-id whose results are believed (AUTHN-6)
+	ARCSealers   []string // domains whose ARC seals are believed (AUTHN-7)
 	Confidential bool     // DPO, HR, whistleblowing: own role, no text in notices
 
 	PollEvery time.Duration // beside IDLE; default 1 min

@@ -14,6 +14,9 @@ var ErrFenced = errors.New("another poller holds this mailbox")
 type Checkpoint struct {
 	Validity uint32
 	Last     uint32
+	// Swept is the folder's HIGHESTMODSEQ at which nothing up to Last was left
+	// in it undone; 0: not known. It dies with Validity (IM-8).
+	Swept uint64
 }
 
 // State keeps checkpoints and the lease per mailbox, outside the process.

@@ -14,7 +14,7 @@ import (
 //
 //	pi:{NAME}:lease   string: owner, expires with the lease
 //	pi:{NAME}:fence   counter of lease holders, kept
-//	pi:{NAME}:folders hash: folder → "validity last fence", kept
+//	pi:{NAME}:folders hash: folder → "validity last fence swept", kept
 //	pi:{NAME}:tried   hash: "folder validity uid" → failed readings, 7 days
 func keyLease(mailbox string) string   { return "pi:{" + mailbox + "}:lease" }
 func keyFence(mailbox string) string   { return "pi:{" + mailbox + "}:fence" }
@@ -41,12 +41,12 @@ var releaseScript = redis.NewScript(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 1`)
 
-// saveScript: KEYS fence, folders; ARGV folder, fence, validity, last. Returns
-// 1, or 0 if a later holder took the lease.
+// saveScript: KEYS fence, folders; ARGV folder, fence, validity, last,
+// swept. Returns 1, or 0 if a later holder took the lease.
 var saveScript = redis.NewScript(`
 local f = tonumber(redis.call('GET', KEYS[1]) or '0')
 if f > tonumber(ARGV[2]) then return 0 end
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[3] .. ' ' .. ARGV[4] .. ' ' .. ARGV[2])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[3] .. ' ' .. ARGV[4] .. ' ' .. ARGV[2] .. ' ' .. ARGV[5])
 return 1`)
 
 // RedisState is State on Redis.
@@ -96,7 +96,9 @@ func (s *RedisState) Load(ctx context.Context, mailbox, folder string) (Checkpoi
 		return Checkpoint{}, fmt.Errorf("load checkpoint of %q in mailbox %q: %w", folder, mailbox, err)
 	}
 	var c Checkpoint
-	if _, err := fmt.Sscan(text, &c.Validity, &c.Last); err != nil {
+	var fence int64
+	// An entry from before Swept was kept ends after the fence.
+	if n, err := fmt.Sscan(text, &c.Validity, &c.Last, &fence, &c.Swept); n < 3 {
 		return Checkpoint{}, fmt.Errorf("read checkpoint of %q in mailbox %q: %w", folder, mailbox, err)
 	}
 	return c, nil
@@ -104,7 +106,7 @@ func (s *RedisState) Load(ctx context.Context, mailbox, folder string) (Checkpoi
 
 // Save implements State.
 func (s *RedisState) Save(ctx context.Context, mailbox, folder string, fence int64, c Checkpoint) error {
-	n, err := saveScript.Run(ctx, s.rdb, []string{keyFence(mailbox), keyFolders(mailbox)}, folder, fence, c.Validity, c.Last).Int64()
+	n, err := saveScript.Run(ctx, s.rdb, []string{keyFence(mailbox), keyFolders(mailbox)}, folder, fence, c.Validity, c.Last, c.Swept).Int64()
 	if err != nil {
 		return fmt.Errorf("save checkpoint of %q in mailbox %q: %w", folder, mailbox, err)
 	}

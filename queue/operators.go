@@ -12,19 +12,24 @@ import (
 // noticeWords are the sentences of mails to operators, by the notice's kind.
 // They name the case, never the person or what was written.
 var noticeWords = map[string]string{
-	RemindHalf:     "Half of the time for this case is over.",
-	RemindQuarters: "Three quarters of the time for this case are over.",
-	RemindDays:     "Three working days are left for this case.",
-	RemindOverdue:  "This case is overdue.",
-	RemindUntil:    "The date this case was waiting for has come.",
-	RemindProof:    "The person did not confirm who they are in time. A refusal may be due.",
-	"alert":        "A person has to look at this case at once.",
-	"task-overdue": "A colleague has not answered a task in time.",
-	"not-fetched":  "A copy of data was not fetched in time, its link has ended.",
-	"code-locked":  "The code of a download was given wrongly too often. The page is locked.",
-	"dead":         "Work on this case was given up. See the dead letters.",
-	"optout-flood": "One source sends very many opt-outs. They all bind; see whether they are forged.",
+	RemindHalf:      "Half of the time for this case is over.",
+	RemindQuarters:  "Three quarters of the time for this case are over.",
+	RemindDays:      "Three working days are left for this case.",
+	RemindOverdue:   "This case is overdue.",
+	RemindUntil:     "The date this case was waiting for has come.",
+	RemindProof:     "The person did not confirm who they are in time. A refusal may be due.",
+	"alert":         "A person has to look at this case at once.",
+	"task-overdue":  "A colleague has not answered a task in time.",
+	"not-fetched":   "A copy of data was not fetched in time, its link has ended.",
+	"code-locked":   "The code of a download was given wrongly too often. The page is locked.",
+	"dead":          "Work on this case was given up. See the dead letters.",
+	"intake-silent": "A mailbox could not be read for a while. Clocks run on. Check its log-in.",
+	"optout-flood":  "One source sends very many opt-outs. They all bind; see whether they are forged.",
 }
+
+// Tell brings a notice of another room to the operators of a controller, as the
+// queue's own ones; it never fails, what could not be told is in the log.
+func (q *Queue) Tell(ctx context.Context, n Notice) { q.tell(ctx, n) }
 
 // tell brings a notice to the operators: by the hook that main sets, and by
 // mail to the addresses configured. Without either it is in the log alone.
@@ -74,7 +79,12 @@ func (q *Queue) mailOperator(ctx context.Context, n Notice, i int, to string) er
 	if text == "" {
 		text = "A case needs attention: " + n.Kind + "."
 	}
-	text += "\n\nCase: " + n.Case
+	about := n.Case
+	if about == "" {
+		about = n.Reason
+	} else {
+		text += "\n\nCase: " + n.Case
+	}
 	if !n.Due.IsZero() {
 		_, loc := q.seat(c)
 		text += "\nDue: " + n.Due.In(loc).Format("2006-01-02 15:04 MST")
@@ -88,9 +98,9 @@ func (q *Queue) mailOperator(ctx context.Context, n Notice, i int, to string) er
 	if n.Reason != "" {
 		text += "\nReason: " + n.Reason
 	}
-	ref := fmt.Sprintf("notice:%s:%s:%s:%d", n.Case, n.Kind, q.o.Now().UTC().Format(time.DateOnly), i)
+	ref := fmt.Sprintf("notice:%s:%s:%s:%d", about, n.Kind, q.o.Now().UTC().Format(time.DateOnly), i)
 	header, body, err := reply.Mail{
-		FromName: c.Name, From: from, To: a, Subject: "[Postern] " + n.Kind + ": " + n.Case, Text: text, Date: q.o.Now(),
+		FromName: c.Name, From: from, To: a, Subject: "[Postern] " + n.Kind + ": " + about, Text: text, Date: q.o.Now(),
 		MessageID: "notice." + sha(ref)[:24] + "@" + from.Domain(), Auto: true, Generated: true,
 	}.Compose()
 	if err != nil {

@@ -91,9 +91,9 @@ func indexWSP(line []byte) int {
 	return -1
 }
 
-// appendField writes one field in relaxed form (RFC 6376 section 3.4.2) with
+// AppendField appends one field of h in relaxed form (RFC 6376 section 3.4.2) with
 // its CRLF.
-func appendField(out []byte, h *header.Header, s header.Span) []byte {
+func AppendField(out []byte, h *header.Header, s header.Span) []byte {
 	for _, c := range h.Name(s) {
 		if 'A' <= c && c <= 'Z' {
 			c += 'a' - 'A'

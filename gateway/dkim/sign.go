@@ -161,7 +161,7 @@ func canonicalHeader(h *header.Header) (canonical []byte, names []string) {
 	for _, name := range signed {
 		for i := len(spans) - 1; i >= 0; i-- {
 			if h.Is(spans[i], name) {
-				canonical = appendField(canonical, h, spans[i])
+				canonical = AppendField(canonical, h, spans[i])
 				names = append(names, name)
 			}
 		}

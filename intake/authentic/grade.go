@@ -17,6 +17,9 @@ import (
 type Options struct {
 	// AuthServID is the authserv-id to believe; none believes nobody.
 	AuthServID string
+	// ARCSealers are domains that forward mail to us and are believed about what
+	// they saw of it (AUTHN-7); none believes nobody.
+	ARCSealers []string
 	// LookupTXT asks DNS for keys; nil: no own DKIM check is made.
 	LookupTXT func(domain string) ([]string, error)
 	// Addresses are the mailbox's own; a proven mail is addressed to one.
@@ -41,6 +44,9 @@ func Grade(raw []byte, h mime.Header, from string, received time.Time, opts Opti
 		if own == sigProven {
 			return queue.Likely, "own dkim pass, border dmarc fail"
 		}
+		if forwarded(raw, from, opts) {
+			return queue.Likely, "arc" // the forwarder broke what it saw whole
+		}
 		return queue.Contradicted, "dmarc fail"
 	}
 	switch own {
@@ -56,6 +62,8 @@ func Grade(raw []byte, h mime.Header, from string, received time.Time, opts Opti
 		return queue.Likely, "dkim pass at border"
 	case said.SPF == "pass" && Aligned(said.SPFDomain, from):
 		return queue.Likely, "spf pass"
+	case forwarded(raw, from, opts):
+		return queue.Likely, "arc"
 	case own == sigBroken:
 		// A broken signature is as good as none (RFC 6376 section 6.1), for
 		// lists and footers break them; but nobody vouches either.
@@ -64,6 +72,17 @@ func Grade(raw []byte, h mime.Header, from string, received time.Time, opts Opti
 		return queue.Contradicted, "spf fail"
 	}
 	return queue.Unknown, "nothing said"
+}
+
+// forwarded tells whether a sealer we believe saw the mail authenticated for
+// the domain of its From before it passed it on.
+func forwarded(raw []byte, from string, opts Options) bool {
+	said, err := arcSaid(raw, opts.ARCSealers, opts.LookupTXT)
+	if err != nil || !said.Found {
+		return false
+	}
+	return said.DMARC == "pass" || said.DKIM == "pass" && Aligned(said.DKIMDomain, from) ||
+		said.DMARC == "" && said.SPF == "pass" && Aligned(said.SPFDomain, from)
 }
 
 type signatureState int

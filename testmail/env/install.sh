@@ -15,6 +15,7 @@ need dovecot dovecot-imapd
 need postfix postfix
 need swaks swaks
 [ -e /usr/lib/python3/dist-packages/dkim ] || packages="$packages python3-dkim python3-nacl" # verifies our signatures
+[ -e /usr/lib/python3/dist-packages/authres ] || packages="$packages python3-authres" # seals ARC chains with it
 need chromium chromium
 [ -d /usr/lib/dovecot ] && [ -x /usr/lib/dovecot/imap ] || packages="$packages dovecot-imapd"
 [ -d /usr/share/fonts/truetype/noto ] || packages="$packages fonts-noto-core"
