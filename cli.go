@@ -22,6 +22,7 @@ type cli struct {
 	stderr io.Writer
 	config string
 	json   bool
+	as     string // name of the operator, instead of the user's
 }
 
 // failure is an error of a verb that was called rightly: exit code 1. All
@@ -76,7 +77,7 @@ func rootCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		c.serveCommand(), c.demoCommand(), c.configCommand(), c.keysCommand(), c.accountCommand(),
 		c.consentCommand(), c.suppressCommand(), c.streamCommand(), c.reportCommand(),
 		c.spoolCommand(), c.casesCommand(), c.classifyCommand(), c.ledgerCommand(), c.dkimCommand(),
-		c.doctorCommand(), c.consoleCommand(),
+		c.doctorCommand(), c.noticeCommand(), c.consoleCommand(),
 	)
 	return root
 }

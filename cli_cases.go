@@ -30,6 +30,9 @@ type caseRow struct {
 	Flags      []string           `json:"flags,omitempty"`
 	Mails      []caseMail         `json:"mails,omitempty"`
 	Events     []caseEvent        `json:"events,omitempty"`
+	Tasks      []taskRow          `json:"tasks,omitempty"`
+	Letters    []letterRow        `json:"letters,omitempty"`
+	Proposed   map[string]string  `json:"proposed,omitempty"`
 }
 
 type caseMail struct {
@@ -52,16 +55,23 @@ type caseEvent struct {
 	Note   string            `json:"note,omitempty"`
 }
 
+type letterRow struct {
+	Index    int    `json:"index"`
+	Status   string `json:"status"`
+	Subject  string `json:"subject"`
+	Language string `json:"language"`
+	Effect   string `json:"effect"`
+	Text     string `json:"text"`
+}
+
 type casesRequest struct {
 	Filter queue.Filter
 	Number string
+	Actor  string
 }
 
 func (n *node) casesOperations() []operation {
-	return []operation{
-		op("cases/list", n.listCases),
-		op("cases/show", n.showCase),
-	}
+	return append(n.caseActions(), op("cases/list", n.listCases), op("cases/show", n.showCase))
 }
 
 func (n *node) listCases(ctx context.Context, r casesRequest) ([]caseRow, error) {
@@ -81,7 +91,25 @@ func (n *node) showCase(ctx context.Context, r casesRequest) (caseRow, error) {
 	if err != nil {
 		return caseRow{}, fmt.Errorf("case %s: %w", r.Number, err)
 	}
+	if err := n.queue.RecordView(ctx, queue.View{Actor: r.Actor, Case: k.Number, What: "case"}); err != nil {
+		return caseRow{}, err
+	}
 	row := rowOf(k)
+	tasks, err := n.queue.Tasks(ctx, k.Number)
+	if err != nil {
+		return caseRow{}, err
+	}
+	row.Tasks = taskRows(tasks)
+	if row.Proposed, err = n.queue.Proposals(ctx, k.Number); err != nil {
+		return caseRow{}, err
+	}
+	letters, status, err := n.queue.Letters(ctx, k.Number)
+	if err != nil {
+		return caseRow{}, err
+	}
+	for i, l := range letters {
+		row.Letters = append(row.Letters, letterRow{i, status[i], l.Subject, l.Language, string(l.Effect), l.Text})
+	}
 	for _, m := range k.Mails {
 		row.Mails = append(row.Mails, caseMail{m.Received, m.From.Plain(), m.Subject, m.Text, m.GradeWhy, m.Result.Reasons})
 	}
@@ -100,7 +128,11 @@ func rowOf(k queue.Case) caseRow {
 }
 
 func (c *cli) casesCommand() *cobra.Command {
-	return group("cases", "The requests of data subjects", c.casesList(), c.casesShow())
+	cmd := group("cases", "The requests of data subjects", c.casesList(), c.casesShow())
+	for _, list := range [][]*cobra.Command{c.caseMoves(), c.identityVerbs(), c.systemVerbs(), c.packageVerbs(), c.letterVerbs(), c.deskVerbs()} {
+		cmd.AddCommand(list...)
+	}
+	return c.named(cmd)
 }
 
 func (c *cli) casesList() *cobra.Command {
@@ -155,7 +187,7 @@ func (c *cli) casesShow() *cobra.Command {
 	return &cobra.Command{Use: "show NUMBER", Short: "Show one case: clock, mails, why it was read so, what happened", Args: cobra.ExactArgs(1),
 		RunE: verb(func(ctx context.Context, args []string) error {
 			return c.withNode(ctx, func(call caller) error {
-				k, err := ask[caseRow](ctx, call, "cases/show", casesRequest{Number: args[0]})
+				k, err := ask[caseRow](ctx, call, "cases/show", casesRequest{Number: args[0], Actor: c.actor()})
 				if err != nil {
 					return err
 				}
@@ -180,6 +212,15 @@ func (c *cli) printCase(k caseRow) error {
 		for _, r := range m.Reasons {
 			fmt.Fprintf(w, "  %+.2f  %s: %q\n", r.Weight, r.Label, r.Words)
 		}
+	}
+	if len(k.Tasks) > 0 {
+		fmt.Fprintf(w, "\nTasks\n%s\n", listed(k.Tasks))
+	}
+	for _, l := range k.Letters {
+		fmt.Fprintf(w, "\nLetter %d, %s, %s: %s\n", l.Index, l.Status, l.Effect, l.Subject)
+	}
+	for _, act := range sortedKeys(k.Proposed) {
+		fmt.Fprintf(w, "\nProposed: %s, by %s\n", act, k.Proposed[act])
 	}
 	fmt.Fprintln(w)
 	var cells [][]string

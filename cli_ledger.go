@@ -198,12 +198,15 @@ func (c *cli) ledgerExport() *cobra.Command {
 func (c *cli) ledgerVerify() *cobra.Command {
 	var key string
 	var anchors []string
-	cmd := &cobra.Command{Use: "verify DIR", Short: "Check an exported log offline; names every record changed, removed, inserted or cut off", Args: cobra.ExactArgs(1),
+	cmd := &cobra.Command{Use: "verify DIR|ARCHIVE.zip", Short: "Check an exported log, or an archive of cases, offline; names what was changed, removed, inserted or cut off", Args: cobra.ExactArgs(1),
 		RunE: verb(func(ctx context.Context, args []string) error {
-			o := ledger.VerifyOptions{}
 			if b, err := os.ReadFile(key); err == nil {
 				key = strings.TrimSpace(string(b))
 			}
+			if strings.HasSuffix(args[0], ".zip") {
+				return c.verifyCases(args[0], key)
+			}
+			o := ledger.VerifyOptions{}
 			origin, _, _ := strings.Cut(key, "+")
 			for _, path := range anchors {
 				b, err := os.ReadFile(path)

@@ -127,5 +127,5 @@ func (c *cli) reportCommand() *cobra.Command {
 			})
 		})}
 	would.Flags().IntVar(&days, "days", days, "how many days back, today included")
-	return group("report", "Reports for operators", would)
+	return group("report", "Reports for operators", would, c.reportAudit(), c.reportMonth())
 }

@@ -66,6 +66,7 @@ type siteConfig struct {
 	SMTPStreams, SMTPDefault                            string
 	Dovecot                                             *env.DovecotServer
 	Sign                                                string // of the newsletter stream
+	Handling                                            string // further keys of the controller
 	Extra                                               string
 }
 
@@ -96,6 +97,7 @@ country = "DE"
 language = "en"
 time_zone = "Europe/Berlin"
 domains = ["example.org"]
+{{.Handling}}
 [[stream]]
 name = "newsletter"
 number = 1

@@ -1,0 +1,375 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"postern/classifier"
+	"postern/gateway/address"
+	"postern/queue"
+	"postern/queue/fulfil"
+	replytext "postern/queue/reply"
+)
+
+// caseOrder is what a verb on cases asks of the node; each takes what it needs.
+type caseOrder struct {
+	Actor   string
+	Number  string
+	Numbers []string
+	Reason  string
+	Note    string
+
+	Labels     []string
+	Owner      string
+	Into       string
+	Until      time.Time
+	Controller string
+
+	Template string
+	Text     string
+	Subject  string
+	Language string
+	To       string
+	Values   map[string]string
+	Effect   string
+	Preview  bool
+
+	Verb    string
+	Address string
+	DryRun  bool
+	Index   int
+	Status  string
+	Law     string
+	UntilOn string
+	Files   []fulfil.File
+	Who     string
+	Due     time.Duration
+	Confirm string
+	Yes     bool
+	Name    string
+	Way     string
+	Source  string
+	From    time.Time
+	ID      string
+	Tick    string
+	Data    []byte
+}
+
+// caseAnswer is what a verb on cases did: in words for people, and as data.
+type caseAnswer struct {
+	Message string   `json:"message,omitempty"`
+	Case    *caseRow `json:"case,omitempty"`
+	Data    any      `json:"data,omitempty"`
+}
+
+func said(format string, args ...any) caseAnswer {
+	return caseAnswer{Message: fmt.Sprintf(format, args...)}
+}
+
+// about adds the case as it is now.
+func (n *node) about(ctx context.Context, number string, a caseAnswer) (caseAnswer, error) {
+	k, _, err := n.queue.Show(ctx, number)
+	if err != nil {
+		return a, err
+	}
+	row := rowOf(k)
+	a.Case = &row
+	return a, nil
+}
+
+// caseActions are the verbs on cases: each an operation of the control socket.
+func (n *node) caseActions() []operation {
+	acts := map[string]func(context.Context, caseOrder) (caseAnswer, error){
+		"cases/move": n.moveCases, "cases/reply": n.replyCase, "cases/take-back": n.takeBack, "cases/identity": n.identifyCase,
+		"cases/propose": n.proposeCase, "cases/fulfil": n.fulfilCase, "cases/retry": n.retryTask, "cases/result": n.taskResult,
+		"cases/ask": n.askColleague, "cases/task-link": n.taskLink, "cases/split": n.splitCase, "cases/hold": n.holdCase,
+		"cases/address-holds": n.addressHolds, "cases/address-hold": n.decideAddressHold, "cases/support": n.handOver,
+		"cases/new": n.newCase, "cases/earlier": n.earlierCases, "cases/judge": n.judgeCase,
+	}
+	out := make([]operation, 0, len(acts))
+	for name, act := range acts {
+		out = append(out, op(name, act))
+	}
+	return append(append(out, n.packageOperations()...), n.deskOperations()...)
+}
+
+// moveCases does one move to one or many cases: Verb is the action.
+func (n *node) moveCases(ctx context.Context, r caseOrder) (caseAnswer, error) {
+	m := queue.Move{Action: queue.Action(r.Verb), Actor: r.Actor, Reason: r.Reason, Note: r.Note, Into: r.Into, Owner: r.Owner, Until: r.Until, Labels: labelsOf(r.Labels)}
+	if m.Action == queue.ActAssign {
+		deputy, err := n.queue.Deputy(ctx, r.Owner)
+		if err != nil {
+			return caseAnswer{}, err
+		}
+		if deputy != r.Owner {
+			m.Note = strings.TrimSpace(m.Note + " " + r.Owner + " is away, deputy: " + deputy)
+		}
+	}
+	numbers := r.Numbers
+	if len(numbers) == 0 {
+		numbers = []string{r.Number}
+	}
+	var errs []error
+	done := 0
+	for _, res := range n.queue.BulkMove(ctx, numbers, m) {
+		if res.Err != nil {
+			errs = append(errs, res.Err)
+			continue
+		}
+		done++
+	}
+	if err := errors.Join(errs...); err != nil {
+		return caseAnswer{}, fmt.Errorf("%d of %d done; %w", done, len(numbers), err)
+	}
+	if len(numbers) > 1 {
+		return said("%d cases: %s.", done, r.Verb), nil
+	}
+	k, _, err := n.queue.Show(ctx, numbers[0])
+	if err != nil {
+		return caseAnswer{}, err
+	}
+	row := rowOf(k)
+	a := said("Case %s: %s. It is %s now.", k.Number, r.Verb, k.State)
+	a.Case = &row
+	return a, nil
+}
+
+func labelsOf(words []string) []classifier.Label {
+	var out []classifier.Label
+	for _, w := range words {
+		out = append(out, classifier.Label(w))
+	}
+	return out
+}
+
+// draftOf makes a draft of what the verb was given.
+func (n *node) draftOf(ctx context.Context, r caseOrder) (queue.Draft, string, error) {
+	var d queue.Draft
+	var hint string
+	var err error
+	switch {
+	case r.Template == "notice":
+		d, err = n.queue.InformationDraft(ctx, r.Number, r.Actor)
+	case r.Template == "forward":
+		d, err = n.queue.ForwardDraft(ctx, r.Number, r.Actor)
+	case r.Template == "dpa":
+		var check queue.DPACheck
+		d, check, err = n.queue.DPADraft(ctx, r.Number, r.Actor)
+		switch {
+		case check.Customer == "":
+			hint = "The sender's domain is none of a customer: see who asks before you send it."
+		case check.Signed != "":
+			hint = fmt.Sprintf("%s has an agreement of %s already.", check.Customer, check.Signed)
+		default:
+			hint = "The sender is " + check.Customer + ", a customer."
+		}
+	default:
+		d = queue.Draft{Step: replytext.Step(r.Template), Text: r.Text, Subject: r.Subject, Effect: queue.Action(r.Effect), Actor: r.Actor}
+	}
+	if err != nil {
+		return d, "", err
+	}
+	if len(r.Values) > 0 {
+		d.Values = r.Values
+	}
+	if r.Language != "" {
+		d.Language = r.Language
+	}
+	if r.Reason != "" {
+		d.Reason = r.Reason
+	}
+	d.Note = r.Note
+	if r.To != "" {
+		if d.To, err = address.Parse(r.To); err != nil {
+			return d, "", errors.New("--to is not a mail address")
+		}
+	}
+	return d, hint, nil
+}
+
+// letterView is a letter for the terminal.
+type letterView struct {
+	To       string `json:"to"`
+	Subject  string `json:"subject"`
+	Language string `json:"language"`
+	Effect   string `json:"effect"`
+	Text     string `json:"text"`
+	Index    int    `json:"index,omitempty"`
+	Hint     string `json:"hint,omitempty"`
+}
+
+// replyCase writes letters: one, or to many cases each in its language.
+func (n *node) replyCase(ctx context.Context, r caseOrder) (caseAnswer, error) {
+	if len(r.Numbers) > 1 {
+		d := queue.Draft{Step: replytext.Step(r.Template), Text: r.Text, Subject: r.Subject, Values: r.Values, Effect: queue.Action(r.Effect), Reason: r.Reason, Actor: r.Actor, Note: r.Note, Language: r.Language}
+		var errs []error
+		for _, res := range n.queue.BulkReply(ctx, r.Numbers, d) {
+			errs = append(errs, res.Err)
+		}
+		return said("%d letters taken up.", len(r.Numbers)), errors.Join(errs...)
+	}
+	d, hint, err := n.draftOf(ctx, r)
+	if err != nil {
+		return caseAnswer{}, err
+	}
+	var l queue.Letter
+	index := 0
+	if r.Preview {
+		l, err = n.queue.Preview(ctx, r.Number, d)
+	} else {
+		index, l, err = n.queue.Reply(ctx, r.Number, d)
+	}
+	if err != nil {
+		return caseAnswer{}, err
+	}
+	v := letterView{l.To.Plain(), l.Subject, l.Language, string(l.Effect), l.Text, index, hint}
+	a := caseAnswer{Data: v}
+	if r.Preview {
+		a.Message = fmt.Sprintf("To: %s\nSubject: %s\nLanguage: %s\n\n%s", v.To, v.Subject, v.Language, v.Text)
+	} else {
+		a.Message = fmt.Sprintf("Letter %d leaves at %s; `postern cases take-back %s %d` stops it until then.", index, stamp(l.At), r.Number, index)
+	}
+	if hint != "" {
+		a.Message += "\n" + hint
+	}
+	return a, nil
+}
+
+func (n *node) takeBack(ctx context.Context, r caseOrder) (caseAnswer, error) {
+	return said("Letter %d was taken back.", r.Index), n.queue.TakeBack(ctx, r.Number, r.Index, r.Actor)
+}
+
+// identifyCase mails the challenge, or waives it with a reason.
+func (n *node) identifyCase(ctx context.Context, r caseOrder) (caseAnswer, error) {
+	if r.Reason != "" {
+		r.Verb, r.Note = string(queue.ActIdentify), strings.TrimSpace(r.Reason+" "+r.Note)
+		r.Reason = "waived"
+		return n.moveCases(ctx, r)
+	}
+	var to address.Address
+	if r.To != "" {
+		var err error
+		if to, err = address.Parse(r.To); err != nil {
+			return caseAnswer{}, errors.New("--to is not a mail address")
+		}
+	}
+	if err := n.queue.Challenge(ctx, r.Number, to, r.Actor); err != nil {
+		return caseAnswer{}, err
+	}
+	return n.about(ctx, r.Number, said("The person gets a link by mail. The case waits for its answer."))
+}
+
+func (n *node) proposeCase(ctx context.Context, r caseOrder) (caseAnswer, error) {
+	return said("Proposed: %s. Another operator has to give it.", r.Verb), n.queue.Propose(ctx, r.Number, r.Verb, r.Actor, r.Note)
+}
+
+func (n *node) splitCase(ctx context.Context, r caseOrder) (caseAnswer, error) {
+	ref, err := n.queue.Split(ctx, r.Number, labelsOf(r.Labels), r.Actor, r.Note)
+	if err != nil {
+		return caseAnswer{}, err
+	}
+	return n.about(ctx, ref.Number, said("Case %s was made of it.", ref.Number))
+}
+
+func (n *node) holdCase(ctx context.Context, r caseOrder) (caseAnswer, error) {
+	if r.Reason == "" {
+		return caseAnswer{}, errors.New("a reason is needed: --reason")
+	}
+	word := "Nothing in case %s is deleted until `unhold`."
+	if !r.Yes {
+		word = "Case %s may be deleted at the end of its time again."
+	}
+	return said(word, r.Number), n.queue.LegalHold(ctx, r.Number, r.Yes, r.Actor, r.Reason)
+}
+
+// heldRow is an address that waits for an operator.
+type heldRow struct {
+	Index   int    `json:"index"`
+	Mail    int    `json:"mail"`
+	Address string `json:"address"`
+	Decided string `json:"decided,omitempty"`
+}
+
+func (n *node) addressHolds(ctx context.Context, r caseOrder) (caseAnswer, error) {
+	list, err := n.queue.Holds(ctx, r.Number)
+	if err != nil {
+		return caseAnswer{}, err
+	}
+	rows := make([]heldRow, len(list))
+	a := caseAnswer{Data: rows}
+	for i, h := range list {
+		rows[i] = heldRow{i, h.Mail, h.Address.Plain(), h.Decided}
+		a.Message += fmt.Sprintf("%d  %s  %s\n", i, h.Address.Plain(), orNone(h.Decided))
+	}
+	if len(rows) == 0 {
+		a.Message = "No address of this case waits."
+	}
+	a.Message = strings.TrimRight(a.Message, "\n")
+	return a, nil
+}
+
+func (n *node) decideAddressHold(ctx context.Context, r caseOrder) (caseAnswer, error) {
+	list, err := n.queue.Holds(ctx, r.Number)
+	if err != nil {
+		return caseAnswer{}, err
+	}
+	if r.Index < 0 || r.Index >= len(list) {
+		return caseAnswer{}, fmt.Errorf("case %s has no held address %d", r.Number, r.Index)
+	}
+	if err := n.queue.DecideHold(ctx, r.Number, list[r.Index], r.Yes, r.Actor, r.Reason); err != nil {
+		return caseAnswer{}, err
+	}
+	if r.Yes {
+		return said("The opt-out binds that address."), nil
+	}
+	return said("That address may be mailed as before."), nil
+}
+
+func (n *node) handOver(ctx context.Context, r caseOrder) (caseAnswer, error) {
+	if _, err := n.queue.HandOver(ctx, r.Number, r.Actor, r.Note); err != nil {
+		return caseAnswer{}, err
+	}
+	return said("Support gets the mail, the person is told who answers."), nil
+}
+
+func (n *node) newCase(ctx context.Context, r caseOrder) (caseAnswer, error) {
+	b := queue.ByHand{Controller: r.Controller, Way: r.Way, Received: r.From, Name: r.Name, Text: r.Text, Labels: labelsOf(r.Labels), Language: r.Language, Actor: r.Actor}
+	if b.Controller == "" && len(n.cfg.Controllers) == 1 {
+		b.Controller = n.cfg.Controllers[0].ID
+	}
+	if r.Address != "" {
+		var err error
+		if b.Address, err = address.Parse(r.Address); err != nil {
+			return caseAnswer{}, errors.New("--address is not a mail address")
+		}
+	}
+	ref, err := n.queue.OpenByHand(ctx, b)
+	if err != nil {
+		return caseAnswer{}, err
+	}
+	return n.about(ctx, ref.Number, said("Case %s.", ref.Number))
+}
+
+func (n *node) earlierCases(ctx context.Context, r caseOrder) (caseAnswer, error) {
+	list, err := n.queue.Earlier(ctx, r.Number)
+	if err != nil {
+		return caseAnswer{}, err
+	}
+	rows := make([]caseRow, len(list))
+	var b strings.Builder
+	for i, k := range list {
+		rows[i] = rowOf(k)
+		fmt.Fprintf(&b, "%s  %s  %s  %s\n", k.Number, k.Received.Format(time.DateOnly), k.State, labels(rows[i]))
+	}
+	if len(rows) == 0 {
+		return caseAnswer{Message: "No other case of this person.", Data: rows}, nil
+	}
+	return caseAnswer{Message: strings.TrimRight(b.String(), "\n"), Data: rows}, nil
+}
+
+func (n *node) judgeCase(ctx context.Context, r caseOrder) (caseAnswer, error) {
+	return said("Noted for the error rate."), n.queue.Judge(ctx, r.Number, r.Yes, r.Actor, r.Note)
+}
