@@ -214,6 +214,9 @@ func (q *Queue) ask(ctx context.Context, no string, o Order, who address.Address
 			n++
 		}
 		ch.extra["tasks"] = strconv.Itoa(n)
+		if o.Verb == fulfil.Erase && !o.DryRun {
+			ch.extra["proposed:"+EyesErase] = ""
+		}
 		if !(Task{Verb: o.Verb, DryRun: o.DryRun}).waits() {
 			return nil
 		}

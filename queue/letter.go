@@ -114,7 +114,12 @@ func (q *Queue) Reply(ctx context.Context, number string, d Draft) (int, Letter,
 		}
 	}
 	l.At = q.o.Now().Add(q.o.SendHold)
-	n, err := q.enqueue(ctx, FindCaseNo(number), l, nil)
+	n, err := q.enqueue(ctx, FindCaseNo(number), l, func(_ *Case, ch *changing) error {
+		if d.Effect == ActDeny {
+			ch.extra["proposed:"+EyesDeny] = ""
+		}
+		return nil
+	})
 	return n, l, err
 }
 

@@ -253,6 +253,7 @@ func TestCasesFromMailToProof(t *testing.T) {
 	ctx := context.Background()
 	s := newCaseSite(t)
 	s.grant("anna@example.net")
+	s.grant("dora@example.net") // whose record outlives the erasure below
 	require.NoError(t, s.shop.db.HSet(ctx, "customer:anna@example.net", "name", "Anna", "town", "Musterstadt").Err())
 
 	// Access: a package with a colleague's part, ticked, sealed, fetched by code.
