@@ -116,6 +116,10 @@ func TestCommentedDefaultsOfTheExampleAreTheRealOnes(t *testing.T) {
 		yes := true
 		c.Cases.Acknowledge = &yes
 	}
+	for i := range shown.Mailboxes {
+		require.Empty(t, shown.Mailboxes[i].ARCSealers)
+		shown.Mailboxes[i].ARCSealers = nil
+	}
 	for i := range shown.Streams {
 		shown.Streams[i].Expire = 0 // its default is that of [delivery]
 	}
