@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -50,6 +48,8 @@ func (n *node) consentOperations() []operation {
 		}),
 		op("consent/record", n.recordConsent),
 		op("consent/show", n.showConsent),
+		op("consent/page", n.evidencePage),
+		op("consent/export", n.exportConsent),
 		upload("consent/import", n.importConsent),
 	}
 }
@@ -95,19 +95,12 @@ func (n *node) showConsent(ctx context.Context, r personRequest) (consent.Profil
 	return n.consent.Profile(ctx, r.Controller, addr)
 }
 
-func (n *node) importConsent(ctx context.Context, o consent.ImportOptions, body io.Reader) (consent.Report, error) {
-	if _, err := n.person(&o.Controller, "nobody@example.org"); err != nil {
-		return consent.Report{}, err
-	}
-	return n.consent.Import(ctx, body, o)
-}
-
 func (c *cli) consentCommand() *cobra.Command {
 	return group("consent", "Record, show and import consent",
 		c.consentEvent("grant ADDRESS", "Record that a person gave consent, with its evidence", consent.Given),
 		c.consentEvent("confirm ADDRESS", "Record that a person confirmed a sign-up", consent.Confirmed),
 		c.consentEvent("withdraw ADDRESS", "Record that a person withdrew consent; binds at once", consent.Withdrawn),
-		c.consentShow(), c.consentImport())
+		c.consentShow(), c.consentImport(), c.consentExport())
 }
 
 func (c *cli) consentEvent(use, short string, action consent.Action) *cobra.Command {
@@ -151,12 +144,16 @@ func (c *cli) consentEvent(use, short string, action consent.Action) *cobra.Comm
 }
 
 func (c *cli) consentShow() *cobra.Command {
-	var r personRequest
+	var r pageRequest
+	var html string
 	cmd := &cobra.Command{Use: "show ADDRESS", Short: "Show all that is known of a person: consents, history, suppressions", Args: cobra.ExactArgs(1),
 		RunE: verb(func(ctx context.Context, args []string) error {
 			r.Address = args[0]
 			return c.withNode(ctx, func(call caller) error {
-				p, err := ask[consent.Profile](ctx, call, "consent/show", r)
+				if html != "" {
+					return c.writePage(ctx, call, r, html)
+				}
+				p, err := ask[consent.Profile](ctx, call, "consent/show", r.personRequest)
 				if err != nil {
 					return err
 				}
@@ -166,7 +163,10 @@ func (c *cli) consentShow() *cobra.Command {
 				return c.printProfile(p)
 			})
 		})}
-	cmd.Flags().StringVar(&r.Controller, "controller", "", "controller id")
+	f := cmd.Flags()
+	f.StringVar(&r.Controller, "controller", "", "controller id")
+	f.StringVar(&html, "html", "", "write a page to print or send to this file (- for stdout), with the evidence of each step")
+	f.StringVar(&r.Language, "language", "", "language of that page; default the controller's")
 	return cmd
 }
 
@@ -196,56 +196,6 @@ func (c *cli) printProfile(p consent.Profile) error {
 		return nil
 	}
 	return c.table([]string{"SUPPRESSION", "SINCE", "SCOPE", "REASON", "SOURCE", "CASE", "STATE"}, rows)
-}
-
-func (c *cli) consentImport() *cobra.Command {
-	var o consent.ImportOptions
-	var format string
-	cmd := &cobra.Command{Use: "import FILE.csv", Short: "Import consents from a CSV file (- for stdin); never revives an opt-out", Args: cobra.ExactArgs(1),
-		RunE: verb(func(ctx context.Context, args []string) error {
-			in := c.stdin
-			if args[0] != "-" {
-				f, err := os.Open(args[0])
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				in = f
-				o.Name = filepath.Base(args[0])
-			}
-			o.Format = consent.Format(format)
-			o.Actor = operatorName()
-			return c.withNode(ctx, func(call caller) error {
-				rep, err := send[consent.Report](ctx, call, "consent/import", o, in)
-				if err != nil {
-					return err
-				}
-				return c.printReport(rep)
-			})
-		})}
-	f := cmd.Flags()
-	f.StringVar(&o.Controller, "controller", "", "controller id")
-	f.StringVar(&o.Purpose, "purpose", "", "purpose of rows that name none")
-	f.StringVar(&o.Source, "source", "", "source of rows that name none")
-	f.StringVar(&o.Wording, "wording", "", "wording of rows that name none")
-	f.StringVar(&o.WordingVer, "wording-version", "", "its version")
-	f.StringVar(&o.Language, "language", "", "its language, as in de")
-	f.StringVar(&o.Jurisdiction, "jurisdiction", "", "law that applies, as in EU")
-	f.StringVar(&format, "format", "", "postern (default), mailjet, mailchimp, brevo, sendgrid, listmonk")
-	f.BoolVar(&o.Subscribed, "subscribed", false, "your word that rows without a status column are subscribers")
-	f.BoolVar(&o.DryRun, "dry-run", false, "report only, change nothing")
-	return cmd
-}
-
-func (c *cli) printReport(rep consent.Report) error {
-	if c.json {
-		return c.printJSON(rep)
-	}
-	for _, r := range rep.Refused {
-		fmt.Fprintf(c.stdout, "line %d: refused: %s\n", r.Line, r.Reason)
-	}
-	_, err := fmt.Fprintln(c.stdout, rep.Summary())
-	return err
 }
 
 // parseTime reads a day or a moment; "" is the zero time.

@@ -122,6 +122,9 @@ func (c *cli) suppressCommand() *cobra.Command {
 				if _, err := ask[idReply](ctx, call, "suppress/remove", remove); err != nil {
 					return err
 				}
+				if c.json {
+					return c.printJSON(map[string]bool{"released": true})
+				}
 				_, err := fmt.Fprintln(c.stdout, "released; consent is needed all the same before marketing leaves")
 				return err
 			})
@@ -132,7 +135,7 @@ func (c *cli) suppressCommand() *cobra.Command {
 	f.StringVar(&remove.Why, "why", "", "why it was wrong (needed)")
 	_ = removeCmd.MarkFlagRequired("why")
 
-	return group("suppress", "Stop mail to an address, or release it", addCmd, removeCmd, c.suppressList(), c.suppressReplay())
+	return group("suppress", "Stop mail to an address, or release it", addCmd, removeCmd, c.suppressList(), c.suppressImport(), c.suppressExport(), c.suppressReplay())
 }
 
 func (c *cli) suppressList() *cobra.Command {

@@ -27,6 +27,9 @@ func (m mailer) Send(ctx context.Context, c unsubscribe.Confirmation) error {
 	h.SetAddressList("From", []*mail.Address{{Name: controller.Name, Address: controller.Contact}})
 	h.SetAddressList("To", []*mail.Address{{Address: c.To.Plain()}})
 	h.SetSubject(c.Subject)
+	if c.MessageID != "" {
+		h.SetMessageID(c.MessageID)
+	}
 	h.Set("Auto-Submitted", "auto-generated")
 	h.Set("Content-Language", c.Language)
 	h.SetContentType("text/plain", map[string]string{"charset": "utf-8"})

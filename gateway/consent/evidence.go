@@ -20,7 +20,23 @@ const (
 // checkEvent finds everything an event lacks (CON-2, CON-4, CON-10, CON-15).
 // The error wraps ErrRefused and names fields, never their content.
 func checkEvent(e Event, now time.Time) error {
-	var faults []error
+	faults := checkFields(e, now)
+	hasPerson := !e.Address.IsZero() || (!e.Subject.IsZero() && optOut(e.Action)) || (e.Ref != "" && e.Action == Confirmed)
+	if !hasPerson {
+		faults = append(faults, errors.New("address is missing"))
+	}
+	return refusal(faults)
+}
+
+func refusal(faults []error) error {
+	if len(faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrRefused, errors.Join(faults...))
+}
+
+// checkFields is checkEvent without the person.
+func checkFields(e Event, now time.Time) (faults []error) {
 	fault := func(bad bool, text string) {
 		if bad {
 			faults = append(faults, errors.New(text))
@@ -37,8 +53,6 @@ func checkEvent(e Event, now time.Time) error {
 	for _, t := range []string{e.IP, e.UserAgent, e.MailRef, e.Ref} {
 		fault(len(t) > maxOwn || !utf8.ValidString(t), "IP, user agent, mail or ref is over 1 KiB or not UTF-8")
 	}
-	hasPerson := !e.Address.IsZero() || (!e.Subject.IsZero() && optOut(e.Action)) || (e.Ref != "" && e.Action == Confirmed)
-	fault(!hasPerson, "address is missing")
 	switch e.Action {
 	case Given, Refreshed:
 		faults = append(faults, checkProof(e)...)
@@ -47,10 +61,7 @@ func checkEvent(e Event, now time.Time) error {
 			faults = append(faults, checkProof(e)...)
 		}
 	}
-	if len(faults) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", ErrRefused, errors.Join(faults...))
+	return faults
 }
 
 // checkProof holds a consent to what has to be shown later (GDPR Art. 7(1)).

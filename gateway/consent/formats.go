@@ -32,7 +32,16 @@ type Format string
 //	expires          end of the consent; needed for implied
 //	conditions       for soft: four of y and n, as in yyyy (ePrivacy Art. 13(2))
 //	ip               only if needed
-//	scope            of an opt-out: purpose or controller; empty: purpose where one is named
+//	scope            of an opt-out: purpose, controller, stream or all; empty: purpose where one is named
+//	stream           number of the stream, for that scope
+//	reason           of a suppressed row: unsubscribed, complaint, bounce, erased, objected, ...
+//	ended            a suppression that an operator or an undo ended: not taken
+//	subject, form    in place of address: the keyed hashes that an export has where
+//	                 Postern does not hold the address; known only under the same keys
+//
+// Actions of an export are taken too: refreshed, withdrawn, suppressed,
+// unproven (stored, not mailed) and expired (not taken: its end stands in
+// expires).
 const FormatPostern Format = "postern"
 
 // rowState is what a row says about the person.
@@ -62,7 +71,12 @@ type importRow struct {
 	ip           string
 	conditions   [4]bool
 	unclear      bool // the export does not tell whether the person is subscribed
+	unproven     bool // it says that proof is missing
 	everything   bool // the opt-out reaches beyond the purpose
+	scope        Scope
+	stream       uint16
+	subject      string // with form: instead of the address
+	form         string
 }
 
 // mapping reads the rows of one file.
@@ -145,17 +159,28 @@ func (m mapping) read(fields []string) (importRow, error) {
 	}})
 }
 
-func isPostern(has func(string) bool) bool { return has("address") }
+func isPostern(has func(string) bool) bool { return has("address") || has("subject") && has("form") }
 
 func readPostern(r row) (importRow, error) {
 	get := r.get
 	x := importRow{
 		address: get("address"), purpose: get("purpose"), basis: get("basis"), wording: get("wording"),
 		wordingVer: get("wordingversion"), source: get("source"), language: get("language"),
-		jurisdiction: get("jurisdiction"), ip: get("ip"),
+		jurisdiction: get("jurisdiction"), ip: get("ip"), subject: get("subject"), form: get("form"),
 	}
-	x.everything = strings.EqualFold(get("scope"), string(ScopeController))
+	x.scope = Scope(strings.ToLower(get("scope")))
+	x.everything = x.scope == ScopeController
 	var err error
+	if n := get("stream"); n != "" && n != "0" {
+		number, err := strconv.ParseUint(n, 10, 16)
+		if err != nil {
+			return x, errors.New("stream: not the number of one")
+		}
+		x.stream = uint16(number)
+	}
+	if get("ended") != "" {
+		return x, errors.New("ended: the suppression no longer stood when it was exported")
+	}
 	if x.time, err = parseTime(get("time")); err != nil {
 		return x, fmt.Errorf("time: %w", err)
 	}
@@ -170,12 +195,21 @@ func readPostern(r row) (importRow, error) {
 			x.conditions[i] = c[i] == 'y'
 		}
 	}
-	return x, x.setAction(get("action"))
+	return x, x.setAction(get("action"), get("reason"))
 }
 
-func (x *importRow) setAction(action string) error {
+func (x *importRow) setAction(action, reason string) error {
 	switch strings.ToLower(action) {
-	case "", "given":
+	case "", "given", "refreshed":
+	case "unproven":
+		x.unproven = true
+	case "expired":
+		return errors.New("action: expired is told by the column expires of the row that gave it")
+	case "suppressed":
+		x.optOut(Reason(reason))
+		if codeOf(reasonCodes, x.reason) == 0 {
+			return errors.New("reason: unknown for a suppression")
+		}
 	case "confirmed":
 		x.confirmed = true
 	case "unconfirmed", "pending":
@@ -189,7 +223,7 @@ func (x *importRow) setAction(action string) error {
 	case "bounce":
 		x.optOut(Bounced)
 	default:
-		return errors.New("action: none of given, confirmed, unconfirmed, unsubscribed, objected, complaint, bounce")
+		return errors.New("action: none of given, confirmed, unconfirmed, unsubscribed, objected, complaint, bounce, suppressed")
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package consent
 import (
 	"context"
 	"encoding/csv"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,12 @@ type ImportOptions struct {
 	Actor        string // as in ledger.Record; "" is "import"
 	Subscribed   bool   // the operator's word that rows of whom the export does not tell are subscribed
 	DryRun       bool   // judge every row, store nothing
+	// Suppress makes the import one of suppressions alone, with this reason for
+	// rows that name none; a row that says consent is refused, and a file
+	// without header is a list of addresses. SuppressScope is how far they
+	// reach where a row does not say: purpose, controller (default) or all.
+	Suppress      Reason
+	SuppressScope Scope
 	// Progress, if set, is called about every thousand rows and at the end.
 	Progress func(Report) `json:"-"`
 	// OnRefused, if set, is called for every row that is not taken, so that
@@ -91,6 +98,14 @@ func (r *Registry) Import(ctx context.Context, in io.Reader, o ImportOptions) (R
 	if err != nil {
 		return Report{}, fmt.Errorf("read header line: %w", err)
 	}
+	if o.Suppress != "" && len(header) == 1 {
+		if _, err := address.Parse(strings.TrimSpace(header[0])); err == nil { // a bare list
+			im := newImporter(r, o, mapping{format: FormatPostern, column: map[string]int{"address": 0}, row: readPostern})
+			im.rep.Rows++
+			im.take(1, header)
+			return im.run(ctx, rows, 2)
+		}
+	}
 	if len(header) == 1 {
 		if sep := separatorOf(header[0]); sep != 0 {
 			rows.Comma = sep
@@ -103,10 +118,17 @@ func (r *Registry) Import(ctx context.Context, in io.Reader, o ImportOptions) (R
 	if err != nil {
 		return Report{}, err
 	}
-	im := importer{r: r, o: o, m: m, rep: Report{Format: m.format, DryRun: o.DryRun}, terms: map[Terms]storedTerms{}, now: r.opts.Now()}
-	err = im.all(ctx, rows)
-	if o.Progress != nil {
-		o.Progress(im.rep)
+	return newImporter(r, o, m).run(ctx, rows, 2)
+}
+
+func newImporter(r *Registry, o ImportOptions, m mapping) *importer {
+	return &importer{r: r, o: o, m: m, rep: Report{Format: m.format, DryRun: o.DryRun}, terms: map[Terms]storedTerms{}, now: r.opts.Now()}
+}
+
+func (im *importer) run(ctx context.Context, rows *csv.Reader, first int) (Report, error) {
+	err := im.all(ctx, rows, first)
+	if im.o.Progress != nil {
+		im.o.Progress(im.rep)
 	}
 	return im.rep, err
 }
@@ -132,6 +154,7 @@ type storedTerms struct {
 type consentRow struct {
 	row   int
 	event Event
+	who   address.Identity
 	full  bool // evidence is complete
 }
 
@@ -140,8 +163,28 @@ type suppRow struct {
 	s   Suppression
 }
 
-func (im *importer) all(ctx context.Context, rows *csv.Reader) error {
-	for row := 2; ; row++ {
+// personOf finds whom a row is about: by the address, or by the keyed hashes
+// that an export has in its place.
+func (im *importer) personOf(x importRow) (a address.Address, who address.Identity, err error) {
+	if x.address == "" && x.subject != "" {
+		if who.ID, err = address.ParseSubjectID(x.subject); err != nil {
+			return a, who, fmt.Errorf("subject: %w", err)
+		}
+		if b, err := hex.DecodeString(x.form); err != nil || len(b) != len(who.Exact) && x.form != "" {
+			return a, who, errors.New("form: not the hash of an address")
+		} else {
+			copy(who.Exact[:], b)
+		}
+		return a, who, nil
+	}
+	if a, err = address.Parse(x.address); err != nil {
+		return a, who, fmt.Errorf("address: %w", err)
+	}
+	return a, im.r.ring.Identify(im.o.Controller, a), nil
+}
+
+func (im *importer) all(ctx context.Context, rows *csv.Reader, first int) error {
+	for row := first; ; row++ {
 		fields, err := rows.Read()
 		if errors.Is(err, io.EOF) {
 			return im.flush(ctx)
@@ -193,23 +236,33 @@ func (im *importer) take(row int, fields []string) {
 		im.refuse(row, err.Error())
 		return
 	}
-	a, err := address.Parse(x.address)
+	a, who, err := im.personOf(x)
 	if err != nil {
-		im.refuse(row, "address: "+err.Error())
+		im.refuse(row, err.Error())
 		return
+	}
+	if im.o.Suppress != "" && x.state != rowOptOut {
+		if x.confirmed || x.state == rowUnconfirmed || x.unproven {
+			im.refuse(row, "action: the row is no opt-out; consents are read by another import")
+			return
+		}
+		x.optOut(im.o.Suppress)
+		if x.scope == "" {
+			x.scope = Scope(or(string(im.o.SuppressScope), string(ScopeController)))
+		}
 	}
 	switch x.state {
 	case rowUnconfirmed:
 		im.rep.Pending++
 		return
 	case rowConsent:
-		im.takeConsent(row, x, a)
+		im.takeConsent(row, x, a, who)
 	default:
-		im.takeOptOut(row, x, a)
+		im.takeOptOut(row, x, who)
 	}
 }
 
-func (im *importer) takeConsent(row int, x importRow, a address.Address) {
+func (im *importer) takeConsent(row int, x importRow, a address.Address, who address.Identity) {
 	o := im.o
 	e := Event{
 		Time: x.time, Action: Given, Controller: o.Controller, Purpose: or(x.purpose, o.Purpose), Address: a,
@@ -224,7 +277,7 @@ func (im *importer) takeConsent(row int, x importRow, a address.Address) {
 		e.Conditions = x.conditions
 	}
 	full := !e.Time.IsZero() && e.Source != "" && (e.Wording != "" && e.WordingVer != "" || e.Basis == SoftOpt)
-	full = full && (!x.unclear || o.Subscribed)
+	full = full && (!x.unclear || o.Subscribed) && !x.unproven
 	if e.Source == "" {
 		e.Source = o.Name
 	}
@@ -232,7 +285,7 @@ func (im *importer) takeConsent(row int, x importRow, a address.Address) {
 	if !full { // judge the rest as if it were there
 		probe.Source, probe.Wording, probe.WordingVer = or(e.Source, "?"), or(e.Wording, "?"), or(e.WordingVer, "?")
 	}
-	if err := checkEvent(probe, im.now); err != nil {
+	if err := refusal(checkFields(probe, im.now)); err != nil {
 		im.refuse(row, err.Error())
 		return
 	}
@@ -247,16 +300,28 @@ func (im *importer) takeConsent(row int, x importRow, a address.Address) {
 		return
 	}
 	e.Expires = judged.Expires
-	im.consents = append(im.consents, consentRow{row, e, full})
+	im.consents = append(im.consents, consentRow{row, e, who, full})
 }
 
-func (im *importer) takeOptOut(row int, x importRow, a address.Address) {
+func (im *importer) takeOptOut(row int, x importRow, who address.Identity) {
 	s := Suppression{
-		Time: x.time, Controller: im.o.Controller, Address: a, Scope: ScopeController, Reason: x.reason,
+		Time: x.time, Controller: im.o.Controller, Subject: who.ID, Scope: ScopeController, Reason: x.reason,
 		Source: "import:" + im.o.Name, Actor: im.o.Actor,
 	}
 	if p := or(x.purpose, im.o.Purpose); p != "" && x.reason == Unsubscribed && !x.everything {
 		s.Scope, s.Purpose = ScopePurpose, p
+	}
+	switch x.scope { // said by the row, it counts
+	case ScopeAll, ScopeController:
+		s.Scope, s.Purpose = x.scope, ""
+	case ScopeStream:
+		s.Scope, s.Stream, s.Purpose = ScopeStream, x.stream, ""
+	case ScopePurpose:
+		s.Scope, s.Purpose = ScopePurpose, or(x.purpose, im.o.Purpose)
+	case "":
+	default:
+		im.refuse(row, "scope: none of purpose, controller, stream, all")
+		return
 	}
 	if err := checkSuppression(s); err != nil {
 		im.refuse(row, err.Error())

@@ -3,8 +3,10 @@ package consent
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
+	"postern/gateway/address"
 	"postern/gateway/ledger"
 )
 
@@ -29,7 +31,7 @@ func (im *importer) flushOptOuts(ctx context.Context) error {
 	changes := make([]*change, len(im.opts))
 	recs := make([]ledger.Record, len(im.opts))
 	for i, x := range im.opts {
-		subject := im.r.ring.Identify(x.s.Controller, x.s.Address).ID
+		subject := x.s.Subject
 		stamp := ""
 		if !x.s.Time.IsZero() {
 			stamp = x.s.Time.UTC().Format(time.RFC3339Nano)
@@ -37,9 +39,12 @@ func (im *importer) flushOptOuts(ctx context.Context) error {
 			x.s.Time = im.now
 		}
 		id := hashID("import", string(x.s.Reason), string(x.s.Scope), x.s.Purpose, stamp)
+		if x.s.Scope == ScopeStream {
+			id = hashID("import", string(x.s.Reason), string(x.s.Scope), strconv.Itoa(int(x.s.Stream)), stamp)
+		}
 		e := suppEntry{
 			id: id, op: opSet, at: x.s.Time.UnixMilli(), reason: x.s.Reason, scope: x.s.Scope,
-			purpose: x.s.Purpose, source: x.s.Source, actor: x.s.Actor,
+			purpose: x.s.Purpose, stream: x.s.Stream, source: x.s.Source, actor: x.s.Actor,
 		}
 		changes[i] = &change{subject: subject, controller: x.s.Controller, parts: []part{{fieldSuppression, string(e.encode())}}}
 		recs[i] = x.s.record(subject, id)
@@ -83,7 +88,7 @@ func (im *importer) storeConsents(ctx context.Context) error {
 	changes := make([]*change, len(im.consents))
 	recs := make([]ledger.Record, len(im.consents))
 	for i, x := range im.consents {
-		who := im.r.ring.Identify(x.event.Controller, x.event.Address)
+		who := x.who
 		terms, err := im.termsFor(ctx, x.event)
 		if err != nil {
 			return err
@@ -143,6 +148,10 @@ func (im *importer) optedOut(ctx context.Context) ([]bool, error) {
 		}
 		var qs []question
 		for _, x := range im.consents[from:to] {
+			if x.event.Address.IsZero() { // known by its hashes alone
+				qs = append(qs, im.r.questionOf([]address.Identity{x.who}, x.event.Purpose, 0))
+				continue
+			}
 			qs = append(qs, im.r.question(im.o.Controller, x.event.Purpose, 0, x.event.Address))
 		}
 		replies, err := im.r.read(ctx, im.consents[from].event.Purpose, qs)

@@ -24,11 +24,15 @@ type ld = map[string]any
 // WriteRecords writes the consent records of a profile as JSON-LD, one per
 // exact form and purpose. c tells who the controller is.
 func (p Profile) WriteRecords(w io.Writer, c stream.Controller) error {
+	return writeLD(w, p.linked(c))
+}
+
+func (p Profile) linked(c stream.Controller) ld {
 	graph := []ld{}
 	for _, k := range p.Consents {
 		graph = append(graph, k.record(p, c))
 	}
-	return writeLD(w, ld{"@context": ldNames(), "@graph": graph})
+	return ld{"@context": ldNames(), "@graph": graph}
 }
 
 // WriteReceipt writes the receipt of one consent for the person, made at t: it

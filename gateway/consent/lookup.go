@@ -64,7 +64,11 @@ type question struct {
 }
 
 func (r *Registry) question(controller, purpose string, stream uint16, a address.Address) question {
-	q := question{ids: r.ring.Identities(controller, a)}
+	return r.questionOf(r.ring.Identities(controller, a), purpose, stream)
+}
+
+func (r *Registry) questionOf(ids []address.Identity, purpose string, stream uint16) question {
+	q := question{ids: ids}
 	q.asked = asked{purpose: purpose, stream: stream, exact: make([]address.ExactHash, len(q.ids))}
 	for i, id := range q.ids {
 		q.exact[i] = id.Exact

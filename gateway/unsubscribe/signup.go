@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"postern/gateway/address"
@@ -24,12 +25,26 @@ type Confirmation struct {
 	Text     string // of the mail, ready: plain text with the link, without the controller's particulars
 	// Controller is whose mail it is.
 	Controller string
+	// MessageID is to be the mail's, without brackets; "": any. It ties the
+	// mail to the sign-up, so that its sending can be proven.
+	MessageID string
 }
 
 // Mailer sends such mails through the relay's own spool. Send returns once the
 // mail is durable.
 type Mailer interface {
 	Send(ctx context.Context, c Confirmation) error
+}
+
+// MessageID is that of the mail that asks to confirm a sign-up, made from the
+// sign-up's event id: nothing need be stored to find the mail in the ledger.
+func MessageID(eventID, publicURL string) string {
+	host := "localhost"
+	if u, err := url.Parse(publicURL); err == nil && u.Hostname() != "" {
+		host = u.Hostname()
+	}
+	sum := sha256.Sum256([]byte("confirm " + eventID))
+	return "confirm." + hex.EncodeToString(sum[:12]) + "@" + host
 }
 
 // signUp serves /s/STREAM: the sign-up form, which may also stand on the
@@ -126,7 +141,7 @@ func (h *handler) askToConfirm(ctx context.Context, a *webpage.Ask, st stream.St
 	sealed := h.codec.sealLink(link{Kind: linkConfirm, ID: id, Token: Token{Stream: st.Number}.bytes(), Ends: ends.Unix(), Locale: a.Words.Tag()})
 	href := h.opts.PublicURL + "/c/" + sealed
 	return h.opts.Mailer.Send(ctx, Confirmation{
-		To: to, Link: href, Stream: st.Name, Language: a.Words.Tag(), Controller: st.Controller,
+		To: to, Link: href, Stream: st.Name, Language: a.Words.Tag(), Controller: st.Controller, MessageID: MessageID(id, h.opts.PublicURL),
 		Subject: a.Say("confirm_subject", "list", st.Title),
 		Text: a.Say("confirm_body", "list", st.Title, "controller", a.Who.Name) + "\n\n" + href + "\n\n" +
 			a.Say("confirm_ignore", "date", a.Date(ends)) + "\n",

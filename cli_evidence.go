@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"postern/gateway"
+	"postern/gateway/consent"
+	"postern/gateway/consent/dossier"
+	"postern/gateway/ledger"
+	"postern/gateway/unsubscribe"
+)
+
+// pageRequest asks for the page of one person.
+type pageRequest struct {
+	personRequest
+	Language string
+}
+
+type pageReply struct {
+	HTML string `json:"html"`
+}
+
+// evidencePage writes all that is known of a person as a page to print or send.
+func (n *node) evidencePage(ctx context.Context, r pageRequest) (pageReply, error) {
+	addr, err := n.person(&r.Controller, r.Address)
+	if err != nil {
+		return pageReply{}, err
+	}
+	p, err := n.consent.Profile(ctx, r.Controller, addr)
+	if err != nil {
+		return pageReply{}, err
+	}
+	controller, _ := n.engine.Streams().Controller(r.Controller)
+	if r.Language == "" {
+		r.Language = controller.Language
+	}
+	mails, err := n.confirmationMails(ctx, p)
+	if err != nil {
+		return pageReply{}, err
+	}
+	w, err := dossier.New()
+	if err != nil {
+		return pageReply{}, err
+	}
+	var b bytes.Buffer
+	err = w.Write(&b, dossier.Facts{
+		Profile: p, Controller: controller, Streams: n.engine.Streams().Streams(), Address: addr.Plain(),
+		Language: r.Language, Made: time.Now(), Mails: mails,
+	})
+	return pageReply{b.String()}, err
+}
+
+// confirmationMails finds in this node's ledger the mails that asked to confirm
+// the sign-ups of a profile.
+func (n *node) confirmationMails(ctx context.Context, p consent.Profile) (map[string]dossier.Mail, error) {
+	out := map[string]dossier.Mail{}
+	for _, c := range p.Consents {
+		for _, e := range c.History {
+			if !e.Pending {
+				continue
+			}
+			m := dossier.Mail{ID: unsubscribe.MessageID(e.ID, n.cfg.Public.URL)}
+			err := n.trail.Query(ctx, ledger.Filter{Message: gateway.MessageIDHash("<" + m.ID + ">")}, func(x ledger.Entry) error {
+				switch {
+				case x.Record.Kind == ledger.KindVerdict && x.Record.Action == "allow" && m.Accepted.IsZero():
+					m.Accepted = x.Record.Time
+				case x.Record.Kind == ledger.KindDelivery && x.Record.Action == "delivered":
+					m.Delivered = x.Record.Time
+				}
+				return nil
+			})
+			if err != nil {
+				return nil, err
+			}
+			if !m.Accepted.IsZero() {
+				out[e.ID] = m
+			}
+		}
+	}
+	return out, nil
+}
+
+// writePage asks for the page and writes it to a file, "-" for standard output.
+func (c *cli) writePage(ctx context.Context, call caller, r pageRequest, path string) error {
+	got, err := ask[pageReply](ctx, call, "consent/page", r)
+	if err != nil {
+		return err
+	}
+	if path == "-" {
+		_, err = fmt.Fprint(c.stdout, got.HTML)
+		return err
+	}
+	if err := os.WriteFile(path, []byte(got.HTML), 0o600); err != nil {
+		return err
+	}
+	if c.json {
+		return c.printJSON(map[string]string{"file": path})
+	}
+	_, err = fmt.Fprintln(c.stdout, "written to", path)
+	return err
+}
