@@ -63,7 +63,7 @@ crash: setup ## kill -9 at random, 200 rounds of every crash test (ROUNDS=n for 
 
 .PHONY: screenshots
 screenshots: setup ## pictures of the pages into build/screenshots, each checked by axe-core
-	SCREENSHOTS=$(CURDIR)/build/screenshots $(GO) test -count=1 -run 'InBrowser' ./gateway/... ./queue/...
+	POSTERN_SCREENSHOTS=$(CURDIR)/build/screenshots $(GO) test -count=1 -run 'InBrowser' ./gateway/... ./queue/...
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (default 10m) each

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/gateway/consent"
 	"postern/queue"
 )
 
@@ -72,7 +73,7 @@ func (n *node) wordings(ctx context.Context) ([]wordingRow, error) {
 		r, w := io.Pipe()
 		done := make(chan error, 1)
 		go func() {
-			err := n.consent.Export(ctx, c.ID, w)
+			_, err := n.consent.Export(ctx, consent.ExportOptions{Controller: c.ID}, w)
 			w.CloseWithError(err)
 			done <- err
 		}()

@@ -73,9 +73,9 @@ func (g *gallery) press(name, act string, status int64, words string) {
 
 // Every page a data subject may meet, walked through without script: axe-core
 // finds nothing, nothing scrolls sideways, and the pictures go to the folder
-// that SCREENSHOTS names (make screenshots).
+// that POSTERN_SCREENSHOTS names (make screenshots).
 func TestPagesInBrowser(t *testing.T) {
-	into, shown := os.Getenv("SCREENSHOTS"), views
+	into, shown := os.Getenv("POSTERN_SCREENSHOTS"), views
 	if into == "" { // light and dark, each at one width
 		into, shown = t.TempDir(), []browser.View{views[0], views[3]}
 	}

@@ -117,9 +117,9 @@ func TestNothingHeld(t *testing.T) {
 	require.Contains(t, b.String(), "Nothing is recorded that stops mail.")
 }
 
-// axe-core finds nothing; the pictures go where SCREENSHOTS says.
+// axe-core finds nothing; the pictures go where POSTERN_SCREENSHOTS says.
 func TestPageInBrowser(t *testing.T) {
-	into := os.Getenv("SCREENSHOTS")
+	into := os.Getenv("POSTERN_SCREENSHOTS")
 	if into == "" {
 		into = t.TempDir()
 	}
