@@ -77,7 +77,6 @@ type OperatorConfig struct {
 	URL         string   `toml:"url"`          // where operators reach the console; https: cookies for it alone
 	SessionIdle Duration `toml:"session_idle"` // an unused session ends; default 30m
 	SessionMax  Duration `toml:"session_max"`  // any session ends; default 12h
-	FourEyes    []string `toml:"four_eyes"`    // what a second person approves: erasure, denial
 	TrustProxy  bool     `toml:"trust_proxy"`  // limits take the client from X-Forwarded-For
 }
 

@@ -209,9 +209,6 @@ func (k *checker) operator() {
 	if ip, err := netip.ParseAddr(host); err == nil && !ip.IsLoopback() && !strings.HasPrefix(o.URL, "https://") {
 		k.add("operator.url", "operator.listen is reached from outside: passwords would travel in clear, put a TLS proxy before it and its https address here")
 	}
-	for _, what := range o.FourEyes {
-		k.oneOf("operator.four_eyes", what, "erasure", "denial")
-	}
 	if o.SessionMax < o.SessionIdle {
 		k.add("operator.session_max", "%s is shorter than session_idle", time.Duration(o.SessionMax))
 	}

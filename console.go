@@ -44,10 +44,10 @@ func (n *node) newConsole(poller *intake.Poller) (*console.Console, error) {
 		return nil, fmt.Errorf("derive console key: %w", err)
 	}
 	return console.New(console.Deps{
-		Cases: n.queue, Users: users, Trail: n.trail, Streams: n.engine.Streams,
+		Cases: n.queue, Users: users, Trail: n.trail, Streams: n.engine.Streams, Prover: n.trail,
 		Alarms: func(ctx context.Context) []console.Alarm { return n.alarms(ctx, poller) },
 	}, forms, console.Options{
-		URL: n.cfg.Operator.URL, FourEyes: n.cfg.Operator.FourEyes, TrustProxy: n.cfg.Operator.TrustProxy,
+		URL: n.cfg.Operator.URL, TrustProxy: n.cfg.Operator.TrustProxy,
 		Log: n.log.With("room", "console"),
 	})
 }

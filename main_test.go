@@ -124,7 +124,7 @@ func TestCommentedDefaultsOfTheExampleAreTheRealOnes(t *testing.T) {
 		shown.Streams[i].Expire = 0 // its default is that of [delivery]
 	}
 	for _, c := range []*Config{plain, shown} {
-		c.Operator.FourEyes, c.Ledger.AnchorMail = nil, nil
+		c.Ledger.AnchorMail = nil
 		for i := range c.Controllers {
 			c.Controllers[i].Operators, c.Controllers[i].Holidays = nil, nil
 			c.Controllers[i].FourEyes, c.Controllers[i].Policy = nil, nil

@@ -3,25 +3,11 @@ package queue
 import (
 	"context"
 	"fmt"
-	"strings"
 )
 
-// Propose writes down that an operator wants an act (EyesErase, EyesDeny) that
-// another operator has to give, where Handling.FourEyes asks for it.
+// Propose is AskApproval without a letter.
 func (q *Queue) Propose(ctx context.Context, number, act, actor, note string) error {
-	no := FindCaseNo(number)
-	if act != EyesErase && act != EyesDeny || !strings.HasPrefix(actor, "operator:") {
-		return fmt.Errorf("propose %q in case %s: %w: an operator proposes %s or %s", act, no, ErrMove, EyesErase, EyesDeny)
-	}
-	_, _, err := q.change(ctx, no, "", func(c *Case, ch *changing) error {
-		if !c.State.Live() {
-			return fmt.Errorf("propose %s in case %s: %w", act, no, ErrMove)
-		}
-		ch.extra["proposed:"+act] = actor
-		ch.events = append(ch.events, Event{Actor: actor, Action: ActPropose, Reason: act, Note: note})
-		return nil
-	})
-	return err
+	return q.AskApproval(ctx, number, Approval{What: act, By: actor, Note: note})
 }
 
 // Proposals tells which acts wait for a second operator: act → who proposed it.

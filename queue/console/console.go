@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -24,6 +23,8 @@ type Deps struct {
 	// Original fetches the bytes of a mail from the mailbox it was read from;
 	// nil: the console shows the stored text alone.
 	Original func(context.Context, queue.Incoming) ([]byte, error)
+	// Prover shows records of the ledger with their proofs; nil: no proof pages.
+	Prover queue.Prover
 	// Alarms tells what is wrong with this node now; nil: nothing known.
 	Alarms func(context.Context) []Alarm
 }
@@ -37,9 +38,8 @@ type Alarm struct {
 
 // Options of a Console. The zero value works.
 type Options struct {
-	URL        string   // where operators reach it, as "https://postern.example.org"; default: any plain http
-	FourEyes   []string // "erasure", "denial": another person than the one who proposed it has to approve
-	TrustProxy bool     // the client's address is the last of X-Forwarded-For
+	URL        string // where operators reach it, as "https://postern.example.org"; default: any plain http
+	TrustProxy bool   // the client's address is the last of X-Forwarded-For
 
 	Now func() time.Time // default time.Now
 	Log *slog.Logger     // default: discarded
@@ -74,11 +74,6 @@ func New(d Deps, csrfKey []byte, o Options) (*Console, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	for _, what := range o.FourEyes {
-		if what != fourErasure && what != fourDenial {
-			return nil, fmt.Errorf("console: four eyes for %q: only erasure and denial can ask for them", what)
-		}
-	}
 	c := &Console{d: d, o: o, secure: strings.HasPrefix(o.URL, "https://"), csrfKey: csrfKey, origins: http.NewCrossOriginProtection()}
 	var err error
 	if c.texts, err = loadTexts(textFiles); err != nil {
@@ -93,12 +88,6 @@ func New(d Deps, csrfKey []byte, o Options) (*Console, error) {
 	c.live, c.index = newHub(c), d.Cases.NewIndex()
 	return c, nil
 }
-
-// What four eyes can be asked for.
-const (
-	fourErasure = "erasure"
-	fourDenial  = "denial"
-)
 
 // Run feeds open pages with changes until ctx ends.
 func (c *Console) Run(ctx context.Context) error { return c.live.run(ctx) }

@@ -25,6 +25,8 @@ func failureOf(err error) failure {
 	switch {
 	case errors.Is(err, errNotFound), errors.Is(err, queue.ErrUnknown):
 		return failure{http.StatusNotFound, "missing"}
+	case errors.Is(err, errNoOriginal):
+		return noOriginal
 	case errors.Is(err, errForbid):
 		return failure{http.StatusForbidden, "forbidden"}
 	case errors.Is(err, errToken):

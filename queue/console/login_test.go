@@ -13,7 +13,7 @@ import (
 	"postern/queue/console/auth"
 )
 
-func sessionCookie(t *testing.T, w *world, b *browser) string {
+func sessionCookie(t *testing.T, w *world, b *visitor) string {
 	t.Helper()
 	u, err := url.Parse(w.srv.URL)
 	require.NoError(t, err)
@@ -28,7 +28,7 @@ func sessionCookie(t *testing.T, w *world, b *browser) string {
 // The first administrator comes by the code of the terminal, once.
 func TestFirstRun(t *testing.T) {
 	w := newWorld(t)
-	b := w.browser()
+	b := w.visitor()
 	resp, _ := b.do("GET", "/", nil)
 	require.Equal(t, "/login", resp.Header.Get("Location"))
 	resp, _ = b.do("GET", "/login", nil)
@@ -54,9 +54,9 @@ func TestFirstRun(t *testing.T) {
 	require.True(t, user.Is(auth.Admin))
 	require.NotEmpty(t, w.recorded(ledger.KindConfig, "set-up"))
 
-	resp, _ = w.browser().do("GET", "/setup", nil)
+	resp, _ = w.visitor().do("GET", "/setup", nil)
 	require.Equal(t, http.StatusNotFound, resp.StatusCode, "shut afterwards")
-	resp, _ = w.browser().do("POST", "/setup", form)
+	resp, _ = w.visitor().do("POST", "/setup", form)
 	require.Equal(t, http.StatusNotFound, resp.StatusCode)
 	again, err := w.c.SetupCode(t.Context())
 	require.NoError(t, err)
@@ -73,7 +73,7 @@ func TestSessions(t *testing.T) {
 
 	u, err := url.Parse(w.srv.URL)
 	require.NoError(t, err)
-	fixed := w.browser()
+	fixed := w.visitor()
 	fixed.client.Jar.SetCookies(u, []*http.Cookie{{Name: cookiePlain, Value: strings.Repeat("a", 32), Path: "/"}})
 	resp, _ := fixed.do("POST", "/login", url.Values{"name": {"anna"}, "password": {testPassword}})
 	require.Equal(t, http.StatusSeeOther, resp.StatusCode)
@@ -81,7 +81,7 @@ func TestSessions(t *testing.T) {
 	require.NotEqual(t, strings.Repeat("a", 32), c.Value)
 	require.True(t, c.HttpOnly)
 	require.Equal(t, http.SameSiteLaxMode, c.SameSite)
-	known := w.browser()
+	known := w.visitor()
 	known.client.Jar.SetCookies(u, []*http.Cookie{{Name: cookiePlain, Value: first, Path: "/"}})
 	resp, _ = known.do("POST", "/login", url.Values{"name": {"anna"}, "password": {testPassword}})
 	require.NotEqual(t, first, resp.Cookies()[0].Value)
@@ -98,7 +98,7 @@ func TestSessions(t *testing.T) {
 	resp, _ = fixed.do("GET", "/account", nil)
 	require.Equal(t, http.StatusSeeOther, resp.StatusCode, "unused for too long")
 
-	long := w.browser()
+	long := w.visitor()
 	_, _ = long.do("POST", "/login", url.Values{"name": {"anna"}, "password": {testPassword}})
 	for range 24 {
 		long.get("/account")
@@ -132,7 +132,7 @@ func TestShutAccount(t *testing.T) {
 func TestBruteForce(t *testing.T) {
 	w := newWorld(t)
 	w.user("anna", auth.Operator)
-	b := w.browser()
+	b := w.visitor()
 	for i := range 5 {
 		resp, _ := b.do("POST", "/login", url.Values{"name": {"anna"}, "password": {"guess number that is wrong"}})
 		require.Equal(t, http.StatusUnauthorized, resp.StatusCode, i)
@@ -163,7 +163,7 @@ func TestOneTimeCodes(t *testing.T) {
 	require.NotContains(t, w.rdb.HGetAll(t.Context(), "pc:{console}:user:anna").Val()["totp"], secret)
 
 	login := func(code string) int {
-		resp, _ := w.browser().do("POST", "/login", url.Values{"name": {"anna"}, "password": {testPassword}, "code": {code}})
+		resp, _ := w.visitor().do("POST", "/login", url.Values{"name": {"anna"}, "password": {testPassword}, "code": {code}})
 		return resp.StatusCode
 	}
 	require.Equal(t, http.StatusUnauthorized, login(""))

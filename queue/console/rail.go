@@ -22,6 +22,8 @@ var railPages = []struct {
 	waiting    func(c *Console, v *visit, s *queue.Snapshot) (int, error)
 }{
 	{"today", "/", auth.Read(), (*Console).waitingToday},
+	{"cases", "/cases", auth.Read(), (*Console).waitingCases},
+	{"aside", "/aside", auth.Work(), (*Console).waitingAside},
 	{"users", "/users", auth.Any(auth.Admin), nil},
 }
 

@@ -115,6 +115,14 @@ type view struct {
 // Token is a fresh form token.
 func (w view) Token() string { return w.v.token() }
 
+// Query is a value of the URL's query, for the way back from what was done.
+func (w view) Query(name string) string { return w.v.r.URL.Query().Get(name) }
+
+// QueryList is a value of the query cut at dots.
+func (w view) QueryList(name string) []string {
+	return strings.FieldsFunc(w.Query(name), func(r rune) bool { return r == '.' })
+}
+
 // Can tells whether the user has one of the roles, by name.
 func (w view) Can(roles ...string) bool {
 	for _, r := range roles {

@@ -21,11 +21,11 @@ func concrete(path string) string {
 // taken without a token of its own session (CSRF, role escalation).
 func TestRouteTable(t *testing.T) {
 	w := newWorld(t)
-	byRole := map[auth.Role]*browser{}
+	byRole := map[auth.Role]*visitor{}
 	for _, r := range []auth.Role{auth.Operator, auth.Approver, auth.Auditor, auth.Admin} {
 		byRole[r] = w.signedIn("user-"+string(r), r)
 	}
-	stranger := w.browser()
+	stranger := w.visitor()
 	for _, rt := range routes {
 		if rt.raw {
 			continue
@@ -72,7 +72,7 @@ func TestForeignForms(t *testing.T) {
 	require.NoError(t, err)
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Sec-Fetch-Site", "cross-site")
-	res, err := w.browser().client.Do(req)
+	res, err := w.visitor().client.Do(req)
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
 	require.Equal(t, http.StatusForbidden, res.StatusCode)

@@ -19,6 +19,7 @@ type row struct {
 	Badges []badge
 	Owner  string
 	Lang   string
+	Mark   bool // it can be marked, for acts on many
 }
 
 // due is a due date as lists show it.
@@ -147,35 +148,23 @@ func (v *visit) badges(p *queue.Pacer, c *queue.Case) []badge {
 	return out[:min(2, len(out))]
 }
 
-// spokenLine is the sentence of a mail that holds the words which spoke most
-// for what was decided; the first words where none did.
+// spokenLine is the sentence of a mail that spoke most for what was decided;
+// the first words where none did.
 func spokenLine(in queue.Incoming, labels []classifier.Label) string {
-	text := strings.Join(strings.Fields(in.Text), " ")
 	best, weight := "", 0.0
 	for _, r := range in.Result.Reasons {
-		if r.Weight > weight && r.Words != "" && slices.Contains(labels, r.Label) && strings.Contains(strings.ToLower(text), strings.ToLower(r.Words)) {
-			best, weight = r.Words, r.Weight
+		sentence, ok := strings.CutPrefix(r.Rule, "sentence: ")
+		if ok && r.Weight > weight && slices.Contains(labels, r.Label) {
+			best, weight = sentence, r.Weight
 		}
 	}
-	at := 0
-	if best != "" {
-		at = strings.Index(strings.ToLower(text), strings.ToLower(best))
+	if best == "" {
+		best = in.Text
 	}
-	if at < 0 || at > len(text) {
-		at = 0
+	if strings.TrimSpace(best) == "" {
+		best = in.Subject
 	}
-	from := 0
-	if i := strings.LastIndexAny(text[:at], ".!?"); i >= 0 {
-		from = i + 1
-	}
-	line := strings.TrimSpace(text[from:])
-	if i := strings.IndexAny(line, ".!?"); i > 20 && i+1 < len(line) {
-		line = line[:i+1]
-	}
-	if line == "" {
-		line = strings.Join(strings.Fields(in.Subject), " ")
-	}
-	return shorten(line, 240)
+	return shorten(strings.Join(strings.Fields(best), " "), 240)
 }
 
 func shorten(s string, most int) string {

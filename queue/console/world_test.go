@@ -153,33 +153,33 @@ func (w *world) user(name string, roles ...auth.Role) {
 	require.NoError(w.t, w.users.Create(w.t.Context(), name, testPassword, roles))
 }
 
-// browser is one visitor with cookies who does not follow redirects.
-type browser struct {
+// visitor is one browser with cookies who does not follow redirects.
+type visitor struct {
 	w      *world
 	client *http.Client
 }
 
-func (w *world) browser() *browser {
+func (w *world) visitor() *visitor {
 	w.t.Helper()
 	jar, err := cookiejar.New(nil)
 	require.NoError(w.t, err)
 	tr := &http.Transport{}
 	w.t.Cleanup(tr.CloseIdleConnections)
-	return &browser{w, &http.Client{Jar: jar, Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	return &visitor{w, &http.Client{Jar: jar, Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
-// signedIn is a browser of a new user with these roles.
-func (w *world) signedIn(name string, roles ...auth.Role) *browser {
+// signedIn is a visitor of a new user with these roles.
+func (w *world) signedIn(name string, roles ...auth.Role) *visitor {
 	w.t.Helper()
 	w.user(name, roles...)
-	b := w.browser()
+	b := w.visitor()
 	resp, _ := b.do("POST", "/login", url.Values{"name": {name}, "password": {testPassword}})
 	require.Equal(w.t, http.StatusSeeOther, resp.StatusCode)
 	return b
 }
 
 // do sends a request; a form is sent as it is.
-func (b *browser) do(method, path string, form url.Values) (*http.Response, string) {
+func (b *visitor) do(method, path string, form url.Values) (*http.Response, string) {
 	b.w.t.Helper()
 	var body io.Reader
 	if form != nil {
@@ -199,7 +199,7 @@ func (b *browser) do(method, path string, form url.Values) (*http.Response, stri
 }
 
 // get fetches a page that has to be there.
-func (b *browser) get(path string) string {
+func (b *visitor) get(path string) string {
 	b.w.t.Helper()
 	resp, text := b.do("GET", path, nil)
 	require.Equal(b.w.t, http.StatusOK, resp.StatusCode, text)
@@ -210,7 +210,7 @@ var tokenField = regexp.MustCompile(`name="token" value="([^"]+)"`)
 
 // post sends a form with a token as the account page holds one, and gives the
 // answer; 303 is followed by hand where a test wants to.
-func (b *browser) post(path string, form url.Values) (*http.Response, string) {
+func (b *visitor) post(path string, form url.Values) (*http.Response, string) {
 	b.w.t.Helper()
 	m := tokenField.FindStringSubmatch(b.get("/account"))
 	require.NotNil(b.w.t, m)
@@ -222,7 +222,7 @@ func (b *browser) post(path string, form url.Values) (*http.Response, string) {
 }
 
 // done posts and wants to be sent on; it gives the page it is sent to.
-func (b *browser) done(path string, form url.Values) string {
+func (b *visitor) done(path string, form url.Values) string {
 	b.w.t.Helper()
 	resp, text := b.post(path, form)
 	require.Equal(b.w.t, http.StatusSeeOther, resp.StatusCode, text)

@@ -23,3 +23,7 @@ func keySessions(name string) string { return prefix + "sessions:" + name }
 
 // keyTries counts failed log-ins of one kind and source; lives triesWindow.
 func keyTries(kind, of string) string { return prefix + "tries:" + kind + ":" + of }
+
+// keyEditing is the hash of who writes in a case: user name to time in Unix s;
+// it lives a little longer than the last sign counts.
+func keyEditing(no string) string { return prefix + "editing:" + no }

@@ -79,4 +79,33 @@ document.addEventListener("change", (e) => {
   if (row && e.target.type === "checkbox") row.classList.toggle("marked", e.target.checked);
 });
 
+// A link to a folded form opens it.
+function unfold(id) {
+  const target = id && document.getElementById(id);
+  const form = target?.matches("details") ? target : target?.querySelector(":scope > details");
+  if (form) { form.open = true; form.querySelector("input:not([type=hidden]), select, textarea")?.focus(); }
+  return Boolean(form);
+}
+window.addEventListener("hashchange", () => unfold(location.hash.slice(1)));
+document.addEventListener("click", (e) => {
+  const link = e.target.closest("a[href^='#']");
+  if (link) { link.closest("details.menu")?.removeAttribute("open"); setTimeout(() => unfold(link.hash.slice(1))); }
+});
+unfold(location.hash.slice(1));
+
+// Whoever begins to write is seen by others who open the case.
+const editor = document.querySelector("form[data-editing]");
+let told = 0;
+editor?.addEventListener("input", () => {
+  if (Date.now() - told < 60000) return;
+  told = Date.now();
+  fetch(editor.dataset.editing, { method: "POST", body: new URLSearchParams({ token: editor.elements.token.value }) }).catch(() => {});
+});
+
+// On the list of mails set aside a key acts on the row that has the focus.
+document.addEventListener("keydown", (e) => {
+  if (e.key !== "c" || e.ctrlKey || e.metaKey || e.altKey || body.dataset.keys === "off" || typing(e.target)) return;
+  e.target.closest("li")?.querySelector("[data-row-key=c]")?.click();
+});
+
 listen();
