@@ -57,6 +57,10 @@ bench-loop: setup ## from a letter in Dovecot to the first refusal at the relay
 bench-consent: setup ## memory and look-ups with 10 million subjects (BENCH_ARGS="-subjects 1000000")
 	$(GO) run ./testmail/bench consent -subjects 10000000 $(BENCH_ARGS)
 
+.PHONY: bench-intake
+bench-intake: setup ## 20,000 mixed mails from Dovecot to stored cases, beside a client that only fetches them
+	$(GO) run ./testmail/bench intake $(BENCH_ARGS)
+
 .PHONY: crash
 crash: setup ## kill -9 at random, 200 rounds of every crash test (ROUNDS=n for others)
 	CRASH_ROUNDS=$(ROUNDS) $(GO) test -race -timeout 3h -count=1 -v -run 'Crash|Kill|Chaos' ./testmail/e2e ./gateway/spool ./gateway/delivery ./intake ./queue
