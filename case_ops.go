@@ -87,7 +87,8 @@ func (n *node) caseActions() []operation {
 		"cases/propose": n.proposeCase, "cases/fulfil": n.fulfilCase, "cases/retry": n.retryTask, "cases/result": n.taskResult,
 		"cases/ask": n.askColleague, "cases/task-link": n.taskLink, "cases/split": n.splitCase, "cases/hold": n.holdCase,
 		"cases/address-holds": n.addressHolds, "cases/address-hold": n.decideAddressHold, "cases/support": n.handOver,
-		"cases/new": n.newCase, "cases/earlier": n.earlierCases, "cases/judge": n.judgeCase,
+		"cases/new": n.newCase, "cases/earlier": n.earlierCases, "cases/mailed-by": n.mailedBy,
+		"cases/attach": n.attachFile, "cases/scan": n.openScan, "cases/judge": n.judgeCase,
 	}
 	out := make([]operation, 0, len(acts))
 	for name, act := range acts {
@@ -154,7 +155,7 @@ func (n *node) draftOf(ctx context.Context, r caseOrder) (queue.Draft, string, e
 	case r.Template == "notice":
 		d, err = n.queue.InformationDraft(ctx, r.Number, r.Actor)
 	case r.Template == "forward":
-		d, err = n.queue.ForwardDraft(ctx, r.Number, r.Actor)
+		d, err = n.queue.ForwardDraftTo(ctx, r.Number, r.Controller, r.Actor)
 	case r.Template == "dpa":
 		var check queue.DPACheck
 		d, check, err = n.queue.DPADraft(ctx, r.Number, r.Actor)
@@ -350,6 +351,11 @@ func (n *node) newCase(ctx context.Context, r caseOrder) (caseAnswer, error) {
 	if err != nil {
 		return caseAnswer{}, err
 	}
+	for _, f := range r.Files {
+		if _, err := n.queue.AddFile(ctx, ref.Number, f, r.Actor); err != nil {
+			return caseAnswer{}, fmt.Errorf("case %s was opened, but its file was not kept: %w", ref.Number, err)
+		}
+	}
 	return n.about(ctx, ref.Number, said("Case %s.", ref.Number))
 }
 
@@ -368,6 +374,57 @@ func (n *node) earlierCases(ctx context.Context, r caseOrder) (caseAnswer, error
 		return caseAnswer{Message: "No other case of this person.", Data: rows}, nil
 	}
 	return caseAnswer{Message: strings.TrimRight(b.String(), "\n"), Data: rows}, nil
+}
+
+func (n *node) mailedBy(ctx context.Context, r caseOrder) (caseAnswer, error) {
+	list, err := n.queue.MailedBy(ctx, r.Number)
+	if err != nil {
+		return caseAnswer{}, err
+	}
+	if len(list) == 0 {
+		return caseAnswer{Message: "No controller mailed this person, as this node knows.", Data: []string{}}, nil
+	}
+	return caseAnswer{Message: strings.Join(list, "\n") + "\nTell the person only once they proved the mailbox is theirs.", Data: list}, nil
+}
+
+// attachFile puts files with a case, or lists them.
+func (n *node) attachFile(ctx context.Context, r caseOrder) (caseAnswer, error) {
+	for _, f := range r.Files {
+		if _, err := n.queue.AddFile(ctx, r.Number, f, r.Actor); err != nil {
+			return caseAnswer{}, err
+		}
+	}
+	list, err := n.queue.Files(ctx, r.Number)
+	if err != nil {
+		return caseAnswer{}, err
+	}
+	lines := make([]string, len(list))
+	for i, f := range list {
+		lines[i] = fmt.Sprintf("%.8s  %s  %d octets  %s  %s", f.ID, f.Name, f.Size, f.By, stamp(f.At))
+	}
+	if len(lines) == 0 {
+		lines = []string{"No file."}
+	}
+	return caseAnswer{Message: strings.Join(lines, "\n"), Data: list}, nil
+}
+
+// openScan opens one file of a case; that it was looked at is recorded first.
+func (n *node) openScan(ctx context.Context, r caseOrder) (caseAnswer, error) {
+	list, err := n.queue.Files(ctx, r.Number)
+	if err != nil {
+		return caseAnswer{}, err
+	}
+	for _, f := range list {
+		if len(r.ID) < 4 || !strings.HasPrefix(f.ID, r.ID) {
+			continue
+		}
+		if err := n.queue.RecordView(ctx, queue.View{Actor: r.Actor, Case: r.Number, What: "file"}); err != nil {
+			return caseAnswer{}, err
+		}
+		_, data, err := n.queue.File(ctx, r.Number, f.ID)
+		return caseAnswer{Data: fulfil.File{Name: f.Name, Type: f.Type, Data: data}}, err
+	}
+	return caseAnswer{}, fmt.Errorf("case %s has no file %q", r.Number, r.ID)
 }
 
 func (n *node) judgeCase(ctx context.Context, r caseOrder) (caseAnswer, error) {

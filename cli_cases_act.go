@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -187,15 +186,15 @@ func (c *cli) letterVerbs() []*cobra.Command {
 		return run(cmd, args)
 	}
 	extend, e := letter("extend NUMBER", "Extend the period, with notice and reason (Art. 12(3))", "extension", queue.ActExtend)
-	extend.Flags().StringVar(&e.Reason, "why", "complexity", "complexity or number, for the record")
+	extend.Flags().StringVar(&e.Reason, "why", "complexity", "complexity or number: the letter says it in the person's language")
 	deny, d := letter("deny NUMBER", "Refuse with a reason, naming authority and court (Art. 12(4))", "denied", queue.ActDeny)
-	deny.Flags().StringVar(&d.Reason, "why", "", "short word for the record: unfounded, excessive, exception, no-subject, ... (needed)")
+	deny.Flags().StringVar(&d.Reason, "why", "", "one of "+strings.Join(queue.Reasons, ", ")+", which the letter says in the person's language, or a word of yours with --reason (needed)")
 	_ = deny.MarkFlagRequired("why")
 	for _, x := range []struct {
 		cmd *cobra.Command
 		o   *caseOrder
 	}{{extend, e}, {deny, d}} {
-		because := x.cmd.Flags().String("reason", "", "half a sentence after \"because\", in the person's language (needed)")
+		because := x.cmd.Flags().String("reason", "", "half a sentence after \"because\", in the person's language")
 		inner := x.cmd.RunE
 		x.cmd.RunE = func(cmd *cobra.Command, args []string) error {
 			x.o.Values = withValue(x.o.Values, "reason", *because)
@@ -210,7 +209,8 @@ func (c *cli) letterVerbs() []*cobra.Command {
 		q.Values = withValue(q.Values, "question", *question)
 		return ask(cmd, args)
 	}
-	forward, _ := letter("forward NUMBER", "Pass a case on to the company it concerns (as processor)", "forward", queue.ActForward)
+	forward, fw := letter("forward NUMBER", "Pass a case on to the company it concerns (as processor)", "forward", queue.ActForward)
+	forward.Flags().StringVar(&fw.Controller, "controller", "", "another controller of this installation, which `mailed-by` shows")
 	support, s := c.act("support NUMBER", "Hand what is no request to support, and tell the person", cobra.ExactArgs(1), "cases/support", one)
 	support.Flags().StringVar(&s.Note, "note", "", "remark for the record")
 	back, _ := c.act("take-back NUMBER LETTER", "Stop a letter that has not left yet", cobra.ExactArgs(2), "cases/take-back", numbered)
@@ -275,13 +275,10 @@ func (c *cli) systemVerbs() []*cobra.Command {
 	retry, _ := c.act("retry NUMBER TASK", "Ask a system again that failed", cobra.ExactArgs(2), "cases/retry", numbered)
 	var files []string
 	result, r := c.act("result NUMBER TASK STATUS", "Enter a system's outcome: done, erased, restricted, kept, not_found, failed", cobra.ExactArgs(3), "cases/result", func(args []string, o *caseOrder) error {
-		o.Status, o.Files = args[2], nil
-		for _, path := range files {
-			data, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			o.Files = append(o.Files, fulfil.File{Name: filepath.Base(path), Data: data})
+		var err error
+		o.Status = args[2]
+		if o.Files, err = readFiles(files); err != nil {
+			return err
 		}
 		return numbered(args, o)
 	})

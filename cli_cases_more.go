@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"mime"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -52,18 +54,18 @@ func (c *cli) packageVerbs() []*cobra.Command {
 	release.Flags().StringVar(&r.Note, "note", "", "remark for the record")
 	_ = release.MarkFlagRequired("code-way")
 	code, _ := c.act("code NUMBER", "Make a new code for a released package and unlock it", cobra.ExactArgs(1), "cases/code", one)
-	return []*cobra.Command{build, files, c.fileVerb(), tick, checklist, release, code}
+	return []*cobra.Command{build, files, c.fileVerb("file NUMBER FILE", "Write one file of a package out, to look it through; recorded as a view", "cases/file"), tick, checklist, release, code}
 }
 
-// fileVerb writes one file of a package out, to be looked through.
-func (c *cli) fileVerb() *cobra.Command {
+// fileVerb writes one file out, to be looked through.
+func (c *cli) fileVerb(use, short, operation string) *cobra.Command {
 	o := &caseOrder{}
 	var out string
-	cmd := &cobra.Command{Use: "file NUMBER FILE", Short: "Write one file of a package out, to look it through; recorded as a view", Args: cobra.ExactArgs(2),
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(2),
 		RunE: verb(func(ctx context.Context, args []string) error {
 			o.Actor, o.Number, o.ID = c.actor(), args[0], args[1]
 			return c.withNode(ctx, func(call caller) error {
-				a, err := ask[caseAnswer](ctx, call, "cases/file", *o)
+				a, err := ask[caseAnswer](ctx, call, operation, *o)
 				if err != nil {
 					return err
 				}
@@ -79,7 +81,9 @@ func (c *cli) fileVerb() *cobra.Command {
 			})
 		})}
 	cmd.Flags().StringVar(&out, "out", "", "write here; default standard output")
-	cmd.Flags().BoolVar(&o.Yes, "redacted", false, "the file that goes instead")
+	if operation == "cases/file" {
+		cmd.Flags().BoolVar(&o.Yes, "redacted", false, "the file that goes instead")
+	}
 	return cmd
 }
 
@@ -104,6 +108,13 @@ func (c *cli) deskVerbs() []*cobra.Command {
 	})
 	decide.Flags().StringVar(&d.Reason, "reason", "", "why (needed)")
 	earlier, _ := c.act("earlier NUMBER", "List the other cases of the person", cobra.ExactArgs(1), "cases/earlier", one)
+	by, _ := c.act("mailed-by NUMBER", "Tell which controllers mailed the person: whom the request concerns", cobra.ExactArgs(1), "cases/mailed-by", one)
+	attach, _ := c.act("attach NUMBER [FILE...]", "Put files with a case, as the scan of a letter; without one lists them", cobra.MinimumNArgs(1), "cases/attach", func(args []string, o *caseOrder) (err error) {
+		o.Number = args[0]
+		o.Files, err = readFiles(args[1:])
+		return err
+	})
+	scan := c.fileVerb("scan NUMBER FILE", "Write a file of a case out; recorded as a view", "cases/scan")
 	judge, j := c.act("judge NUMBER right|wrong", "Say whether what rules did in a case of the sample was right", cobra.ExactArgs(2), "cases/judge", func(args []string, o *caseOrder) error {
 		if args[1] != "right" && args[1] != "wrong" {
 			return fmt.Errorf("%q is neither right nor wrong", args[1])
@@ -112,11 +123,12 @@ func (c *cli) deskVerbs() []*cobra.Command {
 		return one(args, o)
 	})
 	judge.Flags().StringVar(&j.Note, "note", "", "what was wrong")
-	return []*cobra.Command{split, hold, unhold, holds, decide, earlier, judge, c.newCaseVerb(), c.revertVerb(), c.awayVerb(), c.asideVerbs(), c.deadVerbs(), c.dpaVerbs(), c.exportVerb()}
+	return []*cobra.Command{split, hold, unhold, holds, decide, earlier, by, attach, scan, judge, c.newCaseVerb(), c.revertVerb(), c.awayVerb(), c.asideVerbs(), c.deadVerbs(), c.dpaVerbs(), c.exportVerb()}
 }
 
 func (c *cli) newCaseVerb() *cobra.Command {
 	var received, labels, text string
+	var scans []string
 	cmd, o := c.act("new", "Open a case that came by post, telephone or at a counter", cobra.NoArgs, "cases/new", func(_ []string, o *caseOrder) (err error) {
 		if labels != "" {
 			o.Labels = strings.Split(labels, ",")
@@ -125,6 +137,9 @@ func (c *cli) newCaseVerb() *cobra.Command {
 			return err
 		}
 		if o.Text, err = c.words(text); err != nil {
+			return err
+		}
+		if o.Files, err = readFiles(scans); err != nil {
 			return err
 		}
 		o.From, err = stampOf(received)
@@ -139,6 +154,7 @@ func (c *cli) newCaseVerb() *cobra.Command {
 	f.StringVar(&labels, "labels", "", "what is asked, as access,erasure")
 	f.StringVar(&o.Language, "language", "", "language of the answer")
 	f.StringVar(&text, "text", "", "file with what was asked, - for standard input")
+	f.StringArrayVar(&scans, "scan", nil, "scan of the letter; may be repeated")
 	return cmd
 }
 
@@ -344,4 +360,17 @@ func (c *cli) noticeCommand() *cobra.Command {
 		cmd.Flags().StringVar(&order.Language, "language", "", "language wanted")
 	}
 	return c.named(group("notice", "The notice how data is handled", show, sendTo, versions))
+}
+
+// readFiles reads files of this machine, to be sealed with a case.
+func readFiles(paths []string) ([]fulfil.File, error) {
+	var out []fulfil.File
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, fulfil.File{Name: filepath.Base(path), Type: mime.TypeByExtension(filepath.Ext(path)), Data: data})
+	}
+	return out, nil
 }

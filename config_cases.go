@@ -16,6 +16,7 @@ type CasesConfig struct {
 	DownloadFor   Duration `toml:"download_for"`   // how long a package may be fetched; default 14d
 	TaskDue       Duration `toml:"task_due"`       // for a colleague to answer; default 7d
 	KeepCases     Duration `toml:"keep_cases"`     // after a case ended; default 1098d (ST-1)
+	KeepFiles     Duration `toml:"keep_files"`     // files of an ended case; default 90d (ST-1)
 	KeepAside     Duration `toml:"keep_aside"`     // mail that became no case; default 90d
 	FloodCount    int      `toml:"flood_count"`    // opt-outs of one source within flood_window that ring the alarm; default 50
 	FloodWindow   Duration `toml:"flood_window"`   // default 1h
@@ -114,6 +115,7 @@ func (c *Config) casesDefaults() {
 	set(&c.Cases.DownloadFor, Duration(14*day))
 	set(&c.Cases.TaskDue, Duration(7*day))
 	set(&c.Cases.KeepCases, Duration(1098*day))
+	set(&c.Cases.KeepFiles, Duration(90*day))
 	set(&c.Cases.KeepAside, Duration(90*day))
 	set(&c.Cases.FloodCount, 50)
 	set(&c.Cases.FloodWindow, Duration(time.Hour))

@@ -35,6 +35,7 @@ func (n *node) openCases(context.Context) error {
 		DownloadFor: time.Duration(n.cfg.Cases.DownloadFor),
 		TaskDue:     time.Duration(n.cfg.Cases.TaskDue),
 		KeepCases:   time.Duration(n.cfg.Cases.KeepCases),
+		KeepFiles:   time.Duration(n.cfg.Cases.KeepFiles),
 		KeepAside:   time.Duration(n.cfg.Cases.KeepAside),
 		FloodCount:  n.cfg.Cases.FloodCount,
 		FloodWindow: time.Duration(n.cfg.Cases.FloodWindow),

@@ -272,7 +272,10 @@ func (n *node) publicServer() (*http.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	srv := unsubscribe.Server(handler, n.cfg.Public.Listen)
+	pages := http.NewServeMux()
+	pages.Handle("POST /results/{connector}", n.resultsHandler())
+	pages.Handle("/", handler)
+	srv := unsubscribe.Server(pages, n.cfg.Public.Listen)
 	if n.cfg.Public.Cert != "" {
 		cert, err := tls.LoadX509KeyPair(n.cfg.Public.Cert, n.cfg.Public.Key)
 		if err != nil {

@@ -4,12 +4,16 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"postern/classifier"
 	"postern/gateway/address"
+	"postern/queue/fulfil"
 	"postern/queue/reply"
 )
 
@@ -34,8 +38,8 @@ var linkEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPa
 
 // Challenge asks the address on file whether its owner made the request: a
 // letter with a one-time link, valid Options.ProofWithin (DSR-5). to is what
-// the company's systems hold; the zero Address takes the sender's. What was
-// looked up is never shown to the sender. A new challenge ends an older one.
+// the company's systems hold; the zero Address takes what a lookup found, else
+// the sender's. What was looked up is never shown to the sender. A new challenge ends an older one.
 func (q *Queue) Challenge(ctx context.Context, number string, to address.Address, actor string) error {
 	no := FindCaseNo(number)
 	c, _, err := q.Show(ctx, no)
@@ -49,6 +53,11 @@ func (q *Queue) Challenge(ctx context.Context, number string, to address.Address
 	token, err := newToken()
 	if err != nil {
 		return err
+	}
+	if to.IsZero() {
+		if to, err = q.addressOnFile(ctx, &c); err != nil {
+			return err
+		}
 	}
 	until := q.proofUntil(&c)
 	days := max(1, int(until.Sub(q.o.Now()).Hours()/24))
@@ -73,6 +82,32 @@ func (q *Queue) Challenge(ctx context.Context, number string, to address.Address
 		return nil
 	})
 	return err
+}
+
+// addressOnFile is the address that a system gave when it was asked to look the person
+// up, as {"address": "..."}; zero where none did.
+func (q *Queue) addressOnFile(ctx context.Context, c *Case) (address.Address, error) {
+	tasks, err := q.Tasks(ctx, c.Number)
+	if err != nil {
+		return address.Address{}, err
+	}
+	for _, t := range slices.Backward(tasks) {
+		if t.Verb != fulfil.Lookup || t.Status != fulfil.Done {
+			continue
+		}
+		raw, err := q.TaskData(ctx, c.Number, t.Index)
+		if errors.Is(err, ErrUnknown) {
+			continue // it knows the person under the address it was asked for
+		}
+		if err != nil {
+			return address.Address{}, err
+		}
+		var found struct{ Address string }
+		if err := json.Unmarshal(raw, &found); err == nil && found.Address != "" {
+			return parsedOrZero(found.Address), nil
+		}
+	}
+	return address.Address{}, nil
 }
 
 // proofUntil is when a challenge ends: after Options.ProofWithin, but where the

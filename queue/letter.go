@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,10 @@ type Draft struct {
 	Actor    string // "operator:<name>" or "rule"
 	Note     string
 }
+
+// Reasons of an extension or refusal that the catalogue says in the person's
+// language; another one needs its own words in Values["reason"].
+var Reasons = []string{"complexity", "number", "unfounded", "excessive", "law", "claims", "others"}
 
 // Letter is a mail of a case to the person, as it will leave.
 type Letter struct {
@@ -199,9 +204,12 @@ func (q *Queue) letterValues(c *Case, controller stream.Controller, l *Letter, d
 		l.Due = end
 		values["new"] = q.texts.Date(l.Language, end.In(loc))
 	}
-	for k, v := range d.Values {
-		values[k] = v
+	if slices.Contains(Reasons, d.Reason) {
+		if values["reason"], err = q.texts.Phrase(l.Language, "reason_"+d.Reason, nil); err != nil {
+			return nil, err
+		}
 	}
+	maps.Copy(values, d.Values)
 	return values, nil
 }
 

@@ -120,6 +120,7 @@ type Options struct {
 	TaskDue     time.Duration // for a colleague to answer; default 7 days
 
 	KeepCases time.Duration // an ended case is deleted this long after it ended; default 3 years (ST-1)
+	KeepFiles time.Duration // files of an ended case; default 90 days (ST-1)
 	KeepAside time.Duration // mail that became no case; default 90 days
 
 	Volatile bool // Redis may forget: no WAITAOF (demo only)
@@ -151,6 +152,7 @@ func (o Options) withDefaults() Options {
 	o.FloodCount = orInt(o.FloodCount, 50)
 	o.FloodWindow = orTime(o.FloodWindow, time.Hour)
 	o.KeepCases = orTime(o.KeepCases, 3*366*24*time.Hour)
+	o.KeepFiles = orTime(o.KeepFiles, 90*24*time.Hour)
 	o.KeepAside = orTime(o.KeepAside, 90*24*time.Hour)
 	o.DownloadFor = orTime(o.DownloadFor, 14*24*time.Hour)
 	o.TaskDue = orTime(o.TaskDue, 7*24*time.Hour)

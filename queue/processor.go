@@ -65,27 +65,82 @@ func (q *Queue) assistBy(p period, in Incoming) period {
 	return p
 }
 
+// MailedBy tells which controllers of this installation ever mailed the person
+// of a case, as the send record has it: whom a request that names no company
+// concerns. The person is told only after they proved the mailbox is theirs
+// (FlagIdentified): the list alone tells whose customer they are.
+func (q *Queue) MailedBy(ctx context.Context, number string) ([]string, error) {
+	c, _, err := q.Show(ctx, number)
+	if err != nil || q.d.Mailed == nil || len(c.Mails) == 0 {
+		return nil, err
+	}
+	who := q.person(c.Mails[0])
+	if who.IsZero() {
+		return nil, nil
+	}
+	var out []string
+	for _, k := range q.d.Streams().Controllers() {
+		for _, id := range q.o.Keyring.Identities(k.ID, who) {
+			mailed, err := q.d.Mailed(ctx, k.ID, id.ID)
+			if err != nil {
+				return nil, fmt.Errorf("who mailed the person of case %s: %w", c.Number, err)
+			}
+			if mailed {
+				out = append(out, k.ID)
+				break
+			}
+		}
+	}
+	return out, nil
+}
+
 // ForwardDraft is the letter that passes a case on to the company it concerns:
 // what was written, by whom, when. Reply sends it; the case is then forwarded.
 func (q *Queue) ForwardDraft(ctx context.Context, number, actor string) (Draft, error) {
+	return q.ForwardDraftTo(ctx, number, "", actor)
+}
+
+// ForwardDraftTo is ForwardDraft to another controller of this installation,
+// where MailedBy shows that the request concerns it; "" takes the case's own.
+func (q *Queue) ForwardDraftTo(ctx context.Context, number, controller, actor string) (Draft, error) {
 	c, _, err := q.Show(ctx, number)
 	if err != nil {
 		return Draft{}, err
 	}
-	role, ok := q.o.Processors[c.Controller]
-	if !ok {
-		return Draft{}, fmt.Errorf("%w: controller %q answers for itself", ErrDraft, c.Controller)
-	}
-	to, err := address.Parse(role.To)
+	to, err := q.forwardTo(&c, controller)
 	if err != nil {
-		return Draft{}, fmt.Errorf("%w: contact of controller %q", ErrDraft, c.Controller)
+		return Draft{}, err
 	}
 	_, loc := q.seat(q.controller(c.Controller))
 	var b strings.Builder
-	fmt.Fprintf(&b, "A request concerning you reached us on %s (case %s). It asks for: %s. We pass it on as your processor; the time to answer runs since that day.\n",
+	fmt.Fprintf(&b, "A request concerning you reached us on %s (case %s). It asks for: %s. We pass it on to you; the time to answer runs since that day.\n",
 		q.texts.Date("en", c.Received.In(loc)), c.Number, q.rights("en", c.Labels))
 	for _, in := range c.Mails {
 		fmt.Fprintf(&b, "\nFrom: %s\nReceived: %s\nSubject: %s\n\n%s\n", in.From.Plain(), in.Received.In(loc).Format("2006-01-02 15:04 MST"), in.Subject, in.Text)
 	}
 	return Draft{Subject: "Request of a data subject, case " + c.Number, Text: b.String(), Language: "en", To: to, Effect: ActForward, Reason: "processor", Actor: actor}, nil
+}
+
+// forwardTo is the privacy contact of the company a case is passed on to.
+func (q *Queue) forwardTo(c *Case, controller string) (address.Address, error) {
+	contact := ""
+	if controller != "" && controller != c.Controller {
+		k, ok := q.d.Streams().Controller(controller)
+		if !ok {
+			return address.Address{}, fmt.Errorf("%w: controller %q is not configured", ErrDraft, controller)
+		}
+		contact = k.Contact
+		if role, ok := q.o.Processors[controller]; ok {
+			contact = role.To
+		}
+	} else if role, ok := q.o.Processors[c.Controller]; ok {
+		contact = role.To
+	} else {
+		return address.Address{}, fmt.Errorf("%w: controller %q answers for itself", ErrDraft, c.Controller)
+	}
+	to, err := address.Parse(contact)
+	if err != nil {
+		return to, fmt.Errorf("%w: contact of controller %q", ErrDraft, controller)
+	}
+	return to, nil
 }

@@ -32,6 +32,7 @@ type Swept struct {
 	Cases  int // deleted
 	Held   int // kept by a legal hold
 	Asides int // mails set aside, deleted
+	Files  int // of ended cases, deleted before the case
 }
 
 // Sweep deletes what has reached the end of its time: ended cases, with their
@@ -40,7 +41,7 @@ type Swept struct {
 // that a mail read again is known. The run is a ledger record (ST-1, D12b).
 func (q *Queue) Sweep(ctx context.Context) (Swept, error) {
 	var s Swept
-	old, err := q.rdb.ZRangeByScore(ctx, keyAll, &redis.ZRangeBy{Min: "-inf", Max: millis(q.o.Now().Add(-q.o.KeepCases))}).Result()
+	old, err := q.rdb.ZRangeByScore(ctx, keyAll, &redis.ZRangeBy{Min: "-inf", Max: millis(q.o.Now().Add(-min(q.o.KeepCases, q.o.KeepFiles)))}).Result()
 	if err != nil {
 		return s, fmt.Errorf("find cases to delete: %w", err)
 	}
@@ -51,6 +52,16 @@ func (q *Queue) Sweep(ctx context.Context) (Swept, error) {
 			return s, err
 		}
 		for _, c := range cases {
+			switch {
+			case c.State.Live() || c.EndedAt.IsZero() || slices.Contains(c.Flags, FlagLegalHold) || held(c.Controller):
+			case c.EndedAt.Before(q.o.Now().Add(-q.o.KeepFiles)) && c.EndedAt.After(q.o.Now().Add(-q.o.KeepCases)):
+				n, err := q.sweepFiles(ctx, c)
+				if err != nil {
+					return s, err
+				}
+				s.Files += n
+				continue
+			}
 			switch {
 			case c.State.Live() || c.EndedAt.IsZero() || c.EndedAt.After(q.o.Now().Add(-q.o.KeepCases)):
 			case slices.Contains(c.Flags, FlagLegalHold) || held(c.Controller):
@@ -68,7 +79,7 @@ func (q *Queue) Sweep(ctx context.Context) (Swept, error) {
 	}
 	err = q.d.Trail.Append(ctx, ledger.Record{
 		ID: "retention:" + ulid.Make().String(), Time: q.o.Now(), Kind: ledger.KindRetention, Actor: "rule", Action: "delete", Reason: "end-of-time",
-		Data: map[string]string{"cases": strconv.Itoa(s.Cases), "held": strconv.Itoa(s.Held), "aside": strconv.Itoa(s.Asides), "class": "cases"},
+		Data: map[string]string{"cases": strconv.Itoa(s.Cases), "held": strconv.Itoa(s.Held), "aside": strconv.Itoa(s.Asides), "files": strconv.Itoa(s.Files), "class": "cases"},
 	})
 	return s, wrapf(err, "prove deletion run")
 }

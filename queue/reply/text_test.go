@@ -1,6 +1,7 @@
 package reply
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -109,7 +110,13 @@ func TestTone(t *testing.T) {
 			require.NotNil(t, want.script)
 			receipt := words(l.Text["receipt"])
 			require.True(t, slices.ContainsFunc(want.polite, func(w string) bool { return slices.Contains(receipt, strings.ToLower(w)) }), "none of %v", want.polite)
-			for s, text := range l.Text {
+			all := map[string]string{}
+			maps.Copy(all, l.Text)
+			for name, phrase := range l.Phrase {
+				require.NotContains(t, all, "phrase "+name)
+				all["phrase "+name] = phrase
+			}
+			for s, text := range all {
 				for _, w := range want.familiar {
 					require.NotContains(t, words(text), w, s)
 				}
@@ -129,6 +136,34 @@ func TestTone(t *testing.T) {
 // words are the lower-case words of a text.
 func words(s string) []string {
 	return strings.FieldsFunc(strings.ToLower(placeholder.ReplaceAllString(s, " ")), func(r rune) bool { return !unicode.IsLetter(r) && r != '\'' })
+}
+
+// TestReasonsAreSaidInEveryLanguage: an operator picks a word, the person reads
+// their language.
+func TestReasonsAreSaidInEveryLanguage(t *testing.T) {
+	c := catalogue(t)
+	for _, code := range c.Languages() {
+		seen := map[string]bool{}
+		for _, reason := range []string{"complexity", "number", "unfounded", "excessive", "law", "claims", "others"} {
+			phrase, err := c.Phrase(code, "reason_"+reason, nil)
+			require.NoError(t, err)
+			require.False(t, seen[phrase], "%s: each is said by itself", code)
+			seen[phrase] = true
+			v := maps.Clone(sample)
+			v["reason"] = phrase
+			for _, step := range []Step{Extension, Denied} {
+				_, text, err := c.Render(code, v, step)
+				require.NoError(t, err)
+				require.Contains(t, strings.Join(strings.Fields(text), " "), phrase)
+			}
+		}
+		for _, way := range []string{"post", "phone", "person"} {
+			phrase, err := c.Phrase(code, "code_"+way, nil)
+			require.NoError(t, err)
+			require.False(t, seen[phrase])
+			seen[phrase] = true
+		}
+	}
 }
 
 // TestPlainWords keeps sentences short: a person reads this on a phone.
