@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"postern/gateway/address"
 	"postern/gateway/delivery"
@@ -11,56 +12,63 @@ import (
 	"postern/gateway/stream"
 )
 
-// copies builds what leaves, several at a time where each needs a signature.
-func (j *job) copies(ctx context.Context) ([]delivery.Copy, []delivery.Refusal) {
-	groups := j.groups()
-	out := make([]delivery.Copy, len(groups))
-	errs := make([]error, len(groups))
+// build makes the copies of all jobs, on all cores where they are signed.
+func (e *Engine) build(ctx context.Context, jobs []*job) {
+	type work struct {
+		j    *job
+		g    []addressee
+		copy delivery.Copy
+		err  error
+	}
+	var todo []*work
 	workers := 1
-	if j.st.Sign == signDKIM {
-		workers = min(signSlots(), len(groups))
+	for _, j := range jobs {
+		for _, g := range j.groups {
+			todo = append(todo, &work{j: j, g: g})
+		}
+		if j.st.Sign == signDKIM && len(j.groups) > 0 {
+			workers = signSlots()
+		}
 	}
-	var next sync.Mutex
-	at := 0
-	take := func() int {
-		next.Lock()
-		defer next.Unlock()
-		at++
-		return at - 1
-	}
-	work := func() {
-		for i := take(); i < len(groups); i = take() {
-			out[i], errs[i] = j.copy(ctx, groups[i])
+	var next atomic.Int64
+	run := func() {
+		for i := next.Add(1) - 1; i < int64(len(todo)); i = next.Add(1) - 1 {
+			w := todo[i]
+			w.copy, w.err = w.j.guarded(ctx, w.g)
 		}
 	}
 	var wg sync.WaitGroup
-	for range workers - 1 {
-		wg.Go(work)
+	for range min(workers, len(todo)) - 1 {
+		wg.Go(run)
 	}
-	work()
+	run()
 	wg.Wait()
-	return j.sortOut(groups, out, errs)
-}
-
-// sortOut keeps the copies that could be made; the recipients of the others
-// are deferred.
-func (j *job) sortOut(groups [][]addressee, built []delivery.Copy, errs []error) (copies []delivery.Copy, refusals []delivery.Refusal) {
-	for i, g := range groups {
-		if errs[i] == nil {
-			copies = append(copies, built[i])
+	for _, w := range todo {
+		if w.err == nil {
+			w.j.out.Copies = append(w.j.out.Copies, w.copy)
 			continue
 		}
-		j.e.opts.Log.Error("copy not signed", "message", j.m.ID, "stream", j.st.Name, "err", errs[i])
-		for _, a := range g {
-			refusals = append(refusals, refuse(a.index, &Denial{Reason: SignerFailed, Defer: true}))
+		e.opts.Log.Error("copy not signed", "message", w.j.m.ID, "stream", w.j.st.Name, "err", w.err)
+		for _, a := range w.g {
+			w.j.out.Refusals = append(w.j.out.Refusals, refuse(a.index, &Denial{Reason: SignerFailed, Defer: true}))
 		}
 	}
-	return copies, refusals
 }
 
-// groups are the recipients that share a copy: one by one in marketing and
+// guarded is copy, with a panic as an error: it may run beside the goroutine
+// that would notice.
+func (j *job) guarded(ctx context.Context, g []addressee) (c delivery.Copy, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("building a copy panicked: %v", r)
+		}
+	}()
+	return j.copy(ctx, g)
+}
+
+// grouped are the recipients that share a copy: one by one in marketing and
 // with a reverse-path of their own, else by what is annotated.
-func (j *job) groups() (out [][]addressee) {
+func (j *job) grouped() (out [][]addressee) {
 	if j.st.Kind == stream.Marketing || (j.st.Bounce == bounceVERP && !j.m.ReversePath.IsZero()) {
 		for _, a := range j.allowed {
 			out = append(out, []addressee{a})

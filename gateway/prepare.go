@@ -16,7 +16,7 @@ import (
 	"postern/gateway/stream"
 )
 
-var _ delivery.Preparer = (*Engine)(nil)
+var _ delivery.BatchPreparer = (*Engine)(nil)
 
 // signSlots is how many signatures are made at once: more than cores would
 // only make each slower.
@@ -27,34 +27,87 @@ func signSlots() int { return runtime.GOMAXPROCS(0) }
 // one for all (design D5, D6). A store that can't be asked defers marketing.
 // A signing failure defers; nothing leaves unsigned.
 func (e *Engine) Prepare(ctx context.Context, m *spool.Message, due []int) ([]delivery.Copy, []delivery.Refusal, error) {
-	r := e.rules.Load()
-	st, ok := r.byNumber(m.Stream)
-	if !ok {
-		return nil, nil, fmt.Errorf("prepare message %s: stream %d is not configured", m.ID, m.Stream)
-	}
-	job := &job{e: e, m: m, st: st, set: r.set, now: e.opts.Now().UTC()}
-	refusals := job.judge(ctx, r, due)
-	e.recordDenials(ctx, job, refusals)
-	if len(job.allowed) == 0 {
-		return nil, refusals, nil
-	}
-	if err := job.read(); err != nil {
-		return nil, nil, fmt.Errorf("prepare message %s: %w", m.ID, err)
-	}
-	if !job.mayChange() {
-		for _, a := range job.allowed {
-			refusals = append(refusals, refuse(a.index, &Denial{Reason: AlreadySigned}))
-		}
-		return nil, refusals, nil
-	}
-	copies, more := job.copies(ctx)
-	return copies, append(refusals, more...), nil
+	p := e.PrepareAll(ctx, []delivery.Request{{Message: m, Due: due}})[0]
+	return p.Copies, p.Refusals, p.Err
 }
 
-// job is one call of Prepare.
+// PrepareAll is Prepare for several messages: one look-up for all of a stream.
+func (e *Engine) PrepareAll(ctx context.Context, reqs []delivery.Request) []delivery.Prepared {
+	r, now := e.rules.Load(), e.opts.Now().UTC()
+	out := make([]delivery.Prepared, len(reqs))
+	jobs := make([]*job, 0, len(reqs))
+	for i, q := range reqs {
+		st, ok := r.byNumber(q.Message.Stream)
+		if !ok {
+			out[i].Err = fmt.Errorf("prepare message %s: stream %d is not configured", q.Message.ID, q.Message.Stream)
+			continue
+		}
+		jobs = append(jobs, &job{e: e, m: q.Message, due: q.Due, out: &out[i], st: st, mode: r.mode(st), set: r.set, now: now})
+	}
+	e.ask(ctx, jobs)
+	for _, j := range jobs {
+		j.open(ctx)
+	}
+	e.build(ctx, jobs)
+	return out
+}
+
+// ask gets the answers on all recipients, in one look-up for each stream.
+func (e *Engine) ask(ctx context.Context, jobs []*job) {
+	done := make(map[uint16]bool, 1)
+	for i, first := range jobs {
+		if done[first.st.Number] {
+			continue
+		}
+		done[first.st.Number] = true
+		var addrs []address.Address
+		if !askedFor(first.st.Kind) {
+			continue
+		}
+		for _, j := range jobs[i:] {
+			if j.st.Number == first.st.Number {
+				for _, k := range j.due {
+					addrs = append(addrs, j.m.Recipients[k].Address)
+				}
+			}
+		}
+		answers, unknown := e.lookup(ctx, first.st, addrs)
+		for _, j := range jobs[i:] {
+			if j.st.Number == first.st.Number {
+				j.answers, answers, j.unknown = answers[:len(j.due)], answers[len(j.due):], unknown
+			}
+		}
+	}
+}
+
+// open judges the recipients and settles what their copies are built from.
+func (j *job) open(ctx context.Context) {
+	j.out.Refusals = j.judge()
+	j.e.recordDenials(ctx, j, j.out.Refusals)
+	if len(j.allowed) == 0 {
+		return
+	}
+	if err := j.read(); err != nil {
+		j.out.Err = fmt.Errorf("prepare message %s: %w", j.m.ID, err)
+		return
+	}
+	if !j.mayChange() {
+		for _, a := range j.allowed {
+			j.out.Refusals = append(j.out.Refusals, refuse(a.index, &Denial{Reason: AlreadySigned}))
+		}
+		return
+	}
+	j.groups = j.grouped()
+}
+
+// job is one message of a call of PrepareAll.
 type job struct {
 	e       *Engine
 	m       *spool.Message
+	due     []int
+	out     *delivery.Prepared
+	answers []consent.Answer // one for each due; nil where none was asked for
+	unknown bool             // the store gave none
 	st      stream.Stream
 	set     *stream.Set
 	mode    stream.Mode
@@ -68,6 +121,7 @@ type job struct {
 	asIs    bool          // list fields are left alone
 	subst   *substitution
 	body    func() dkim.BodyHash
+	groups  [][]addressee // the recipients of each copy
 }
 
 // addressee is one recipient with the verdict on it.
@@ -77,18 +131,13 @@ type addressee struct {
 	verdict verdict
 }
 
-func (j *job) judge(ctx context.Context, r *rules, due []int) (refusals []delivery.Refusal) {
-	j.mode = r.mode(j.st)
-	answers, unknown := make([]consent.Answer, len(due)), false
-	if askedFor(j.st.Kind) {
-		addrs := make([]address.Address, len(due))
-		for k, i := range due {
-			addrs[k] = j.m.Recipients[i].Address
-		}
-		answers, unknown = j.e.lookup(ctx, j.st, addrs)
+func (j *job) judge() (refusals []delivery.Refusal) {
+	answers := j.answers
+	if answers == nil {
+		answers = make([]consent.Answer, len(j.due))
 	}
-	for k, i := range due {
-		v := judge(question{Kind: j.st.Kind, Mode: j.mode, Purpose: j.st.Purpose, StoreDown: j.st.StoreDown, Unknown: unknown, Answer: answers[k]})
+	for k, i := range j.due {
+		v := judge(question{Kind: j.st.Kind, Mode: j.mode, Purpose: j.st.Purpose, StoreDown: j.st.StoreDown, Unknown: j.unknown, Answer: answers[k]})
 		j.e.met.verdict("prepare", v)
 		if v.Deny == nil {
 			j.allowed = append(j.allowed, addressee{i, answers[k], v})

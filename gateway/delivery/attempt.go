@@ -3,8 +3,8 @@ package delivery
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,41 +17,72 @@ type attempt struct {
 	it      *spool.Item
 	m       *spool.Message
 	several bool // more than one transaction: each delivery is recorded at once
+	ended   bool // the lease was ended
 
 	mu      sync.Mutex
 	results []spool.Result // not yet recorded
 	early   []spool.Result // recorded while the attempt went on
-	settled map[int]bool   // recipients that have a result
+	settled []bool         // recipients that have a result
+	some    bool           // at least one has
 	relayed []int          // delivered to a hop that sends no success DSN
 }
 
-// attempt tries all due recipients of it and ends the lease.
-func (d *Deliverer) attempt(ctx context.Context, it *spool.Item) {
-	m := it.Message
-	a := &attempt{d: d, it: it, m: m, settled: map[int]bool{}}
-	if now := d.opts.Now(); !now.Before(m.Expires) && tried(m, it.Due) {
-		for _, i := range it.Due {
+// attempt tries all due recipients of some messages and ends their leases.
+// Several messages go together where each is one transaction or few.
+func (d *Deliverer) attempt(ctx context.Context, as []*attempt) {
+	var open []*attempt
+	var reqs []Request
+	for _, a := range as {
+		chunks := a.begin()
+		switch {
+		case chunks == nil:
+			d.conclude(ctx, a)
+		case len(chunks) > 1:
+			a.fanOut(ctx, chunks)
+			a.end(ctx)
+		default:
+			open, reqs = append(open, a), append(reqs, Request{a.m, chunks[0]})
+		}
+	}
+	if len(open) == 0 {
+		return
+	}
+	var ps []*parcel
+	for i, p := range d.prepare(ctx, reqs) {
+		ps = append(ps, open[i].parcels(ctx, reqs[i].Due, p)...)
+	}
+	d.deliver(ctx, ps)
+	for _, a := range open {
+		a.end(ctx)
+	}
+}
+
+// begin cuts the due recipients into chunks; nil: they have expired.
+func (a *attempt) begin() [][]int {
+	m, due := a.m, a.it.Due
+	if now := a.d.opts.Now(); !now.Before(m.Expires) && tried(m, due) {
+		for _, i := range due {
 			a.add(expired(m, i))
 		}
-		d.conclude(ctx, a)
+		return nil
+	}
+	chunks := split(m, due, a.d.opts.Chunk)
+	a.several = len(chunks) > 1 || personalised(m, due) && len(due) > 1
+	return chunks
+}
+
+// end concludes the attempt, or gives the message back if nothing came of it.
+func (a *attempt) end(ctx context.Context) {
+	if a.some {
+		a.d.conclude(ctx, a)
 		return
 	}
-	chunks := split(m, it.Due, d.opts.Chunk)
-	a.several = len(chunks) > 1 || personalised(m, it.Due) && len(it.Due) > 1
-	if len(chunks) == 1 {
-		a.chunk(ctx, chunks[0])
-	} else {
-		a.fanOut(ctx, chunks)
+	pause := a.d.opts.Schedule.vary(a.d.opts.Schedule.Pause << min(a.it.Pauses, 4))
+	if a.d.closedGate() {
+		pause = 0
 	}
-	if len(a.settled) == 0 {
-		pause := d.opts.Schedule.vary(d.opts.Schedule.Pause << min(it.Pauses, 4))
-		if d.closedGate() {
-			pause = 0
-		}
-		d.returned(it, pause)
-		return
-	}
-	d.conclude(ctx, a)
+	a.ended = true
+	a.d.returned(a.it, pause)
 }
 
 // tried tells whether each of due was attempted once: nothing expires untried.
@@ -110,47 +141,57 @@ func (a *attempt) fanOut(ctx context.Context, chunks [][]int) {
 
 // chunk asks for verdicts and copies of some recipients and sends them.
 func (a *attempt) chunk(ctx context.Context, due []int) {
-	copies, refusals, err := a.d.prep.Prepare(ctx, a.m, due)
-	if err != nil {
+	p := a.d.prepare(ctx, []Request{{a.m, due}})
+	a.d.deliver(ctx, a.parcels(ctx, due, p[0]))
+}
+
+// parcels notes the verdicts on due and gives what is to be sent.
+func (a *attempt) parcels(ctx context.Context, due []int, p Prepared) (out []*parcel) {
+	if p.Err != nil {
 		if ctx.Err() != nil {
-			return // stopping: left for the next start
+			return nil // stopping: left for the next start
 		}
-		a.d.opts.Log.Warn("verdict before delivery failed", "id", a.m.ID, "error", err)
+		a.d.opts.Log.Warn("verdict before delivery failed", "id", a.m.ID, "error", p.Err)
 		for _, i := range due {
 			a.postpone(i, "4.3.0", "verdict unavailable")
 		}
-		return
+		return nil
 	}
-	asked := map[int]bool{}
-	for _, i := range due {
-		asked[i] = true
-	}
-	for _, r := range refusals {
-		if !asked[r.Recipient] {
-			continue
+	asked := slices.Clone(due)
+	take := func(i int) bool {
+		at := slices.Index(asked, i)
+		if at >= 0 {
+			asked[at] = asked[len(asked)-1]
+			asked = asked[:len(asked)-1]
 		}
-		delete(asked, r.Recipient)
-		if r.Defer {
+		return at >= 0
+	}
+	for _, r := range p.Refusals {
+		switch {
+		case !take(r.Recipient):
+		case r.Defer:
 			a.postpone(r.Recipient, r.Status, r.Reason)
-		} else {
+		default:
 			a.add(spool.Result{Recipient: r.Recipient, State: spool.Denied, Status: r.Status, Reply: r.Reason})
 		}
 	}
-	for _, cp := range copies {
+	for _, cp := range p.Copies {
 		for _, i := range cp.Recipients {
-			if !asked[i] {
+			if !take(i) {
 				a.d.opts.Log.Error("prepared copy names a recipient that was not asked for", "id", a.m.ID)
-				return
+				return nil
 			}
-			delete(asked, i)
 		}
+		if !lineEnds(cp.Header, cp.Body) || !bytes.HasSuffix(cp.Header, crlf) {
+			a.refuse(cp, reply{code: 554, status: "5.6.0", text: "message has broken line ends"}, "")
+			continue
+		}
+		out = append(out, &parcel{a: a, transaction: transaction{m: a.m, cp: cp}})
 	}
-	for _, cp := range copies {
-		a.deliver(ctx, cp)
-	}
-	for i := range asked { // no verdict is no permission
+	for _, i := range asked { // no verdict is no permission
 		a.postpone(i, "4.3.0", "no verdict")
 	}
+	return out
 }
 
 // postpone puts a recipient off at no cost.
@@ -167,112 +208,13 @@ func (a *attempt) add(results ...spool.Result) {
 	a.mu.Lock()
 	a.results = append(a.results, results...)
 	for _, r := range results {
-		a.settled[r.Recipient] = true
+		a.settle(r.Recipient)
 	}
 	a.mu.Unlock()
 }
 
-// deliver sends one copy, asking another smarthost where one can't be reached
-// or can't take it.
-func (a *attempt) deliver(ctx context.Context, cp Copy) {
-	if !lineEnds(cp.Header, cp.Body) || !bytes.HasSuffix(cp.Header, crlf) {
-		a.refuse(cp, reply{code: 554, status: "5.6.0", text: "message has broken line ends"}, "")
-		return
-	}
-	skip := map[*host]bool{}
-	var unfit *errUnfit
-	var at string
-	for len(cp.Recipients) > 0 {
-		h := a.d.hosts.pick(skip)
-		if h == nil {
-			break
-		}
-		rest, again, err := a.over(ctx, h, cp)
-		cp.Recipients = rest
-		switch {
-		case ctx.Err() != nil:
-			return
-		case errors.As(err, &unfit):
-			at = h.opts.Name
-			skip[h] = true
-		case err != nil:
-			skip[h] = true
-		case !again:
-			return
-		}
-	}
-	if unfit != nil && len(cp.Recipients) > 0 {
-		a.refuse(cp, unfit.reply, at)
-	}
-}
-
-// over sends cp over h. rest are the recipients without a result. again tells
-// that the same host should be asked for rest at once.
-func (a *attempt) over(ctx context.Context, h *host, cp Copy) (rest []int, again bool, err error) {
-	if err := h.acquire(ctx); err != nil {
-		return cp.Recipients, false, err
-	}
-	defer h.release()
-	c, fresh, err := h.get(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
-			a.d.hostFailed(h, err)
-		}
-		return cp.Recipients, false, err
-	}
-	if fresh {
-		a.d.met.connections.WithLabelValues("opened").Inc()
-	}
-	verdicts, dotted, err := c.send(ctx, a.m, cp)
-	var unfit *errUnfit
-	if errors.As(err, &unfit) {
-		h.put(c)
-		return cp.Recipients, false, err
-	}
-	rest = a.judge(h, cp, verdicts, c.has("DSN"))
-	if err == nil {
-		h.succeeded()
-		h.put(c)
-		return rest, len(rest) > 0, nil
-	}
-	c.net.Close()
-	a.d.met.connections.WithLabelValues("broken").Inc()
-	switch {
-	case ctx.Err() != nil:
-		return rest, false, err
-	case !fresh && !dotted && !refused(err): // an idle connection had died: a new one tells
-		return rest, true, nil
-	}
-	a.d.opts.Log.Info("connection to smarthost broke", "smarthost", h.opts.Name, "id", a.m.ID, "error", err)
-	return a.broke(h, rest, dotted, err), false, err
-}
-
-func refused(err error) bool {
-	var r *errRefused
-	return errors.As(err, &r)
-}
-
-// broke decides what a broken transaction costs the recipients that have no
-// result. Nothing, as long as the hop can't have taken the message and this
-// was not the message's own habit: then the fault is the hop's, and they are
-// given back to be tried elsewhere.
-func (a *attempt) broke(h *host, rest []int, dotted bool, err error) []int {
-	if !dotted {
-		a.d.hostFailed(h, err)
-		if a.it.Pauses < a.d.opts.Schedule.Breaks {
-			return rest
-		}
-	}
-	rep := reply{code: 451, status: "4.4.2", text: "connection to the next hop broke"}
-	var r *errRefused
-	if errors.As(err, &r) {
-		rep = r.reply
-	}
-	for _, i := range rest {
-		a.later(i, rep, h.opts.Name)
-	}
-	return nil
-}
+// settle notes that recipient i has a result. a.mu is held.
+func (a *attempt) settle(i int) { a.settled[i], a.some = true, true }
 
 // judge turns replies into results; rest are recipients without one.
 func (a *attempt) judge(h *host, cp Copy, verdicts []verdictOf, dsn bool) (rest []int) {

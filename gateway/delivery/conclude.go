@@ -31,7 +31,7 @@ func (a *attempt) delivered(done []spool.Result, dsn bool) {
 	}
 	a.mu.Lock()
 	for _, r := range done {
-		a.settled[r.Recipient] = true
+		a.settle(r.Recipient)
 	}
 	a.early = append(a.early, done...)
 	a.mu.Unlock()
@@ -43,6 +43,7 @@ func (a *attempt) delivered(done []spool.Result, dsn bool) {
 // conclude ends the lease with all results, ledger records and reports in one
 // batch.
 func (d *Deliverer) conclude(ctx context.Context, a *attempt) {
+	a.ended = true
 	a.leftOver()
 	for i := range a.results {
 		a.warn(&a.results[i])

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -96,39 +97,65 @@ func (c *conn) expect(verb string, code int, wait time.Duration) error {
 	return nil
 }
 
+// read reads one reply. A deadline is set only where it may have to wait.
 func (c *conn) read(wait time.Duration) (reply, error) {
-	if err := c.net.SetReadDeadline(time.Now().Add(wait)); err != nil {
-		return reply{}, err
+	if b, _ := c.r.Peek(c.r.Buffered()); bytes.IndexByte(b, '\n') < 0 {
+		if err := c.net.SetReadDeadline(time.Now().Add(wait)); err != nil {
+			return reply{}, err
+		}
 	}
 	return readReply(c.r)
 }
 
+// joined is the size up to which parts are copied into one write, and block
+// what is written under one deadline (RFC 5321 section 4.5.3.2.5).
+const (
+	joined = 32 << 10
+	block  = 256 << 10
+)
+
+// write sends parts in as few system calls as can be.
 func (c *conn) write(parts ...[]byte) error {
-	var total int
+	total := 0
 	for _, p := range parts {
 		total += len(p)
 	}
-	if c.secure || total < 32<<10 { // one TLS record or one copy beats many small writes
+	if total == 0 {
+		return nil
+	}
+	_, plain := c.net.(*net.TCPConn)
+	if total < joined || !plain && total <= block { // one TLS record or one copy beats many small writes
 		c.scratch = c.scratch[:0]
 		for _, p := range parts {
 			c.scratch = append(c.scratch, p...)
 		}
-		parts = [][]byte{c.scratch}
+		err := c.writeBlock([][]byte{c.scratch})
+		if cap(c.scratch) > 2*joined { // many idle connections would keep much
+			c.scratch = nil
+		}
+		return err
 	}
-	const block = 256 << 10 // written under one deadline (RFC 5321 section 4.5.3.2.5)
+	if total <= block {
+		return c.writeBlock(parts)
+	}
 	for _, p := range parts {
 		for len(p) > 0 {
 			n := min(len(p), block)
-			if err := c.net.SetWriteDeadline(time.Now().Add(c.host.opts.Timeouts.Block)); err != nil {
-				return err
-			}
-			if _, err := c.net.Write(p[:n]); err != nil {
+			if err := c.writeBlock([][]byte{p[:n]}); err != nil {
 				return err
 			}
 			p = p[n:]
 		}
 	}
 	return nil
+}
+
+func (c *conn) writeBlock(parts net.Buffers) error {
+	if err := c.net.SetWriteDeadline(time.Now().Add(c.host.opts.Timeouts.Block)); err != nil {
+		return err
+	}
+	_, err := parts.WriteTo(c.net)
+	return err
 }
 
 func (c *conn) command(line string, wait time.Duration) (reply, error) {

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"postern/gateway/spool"
@@ -23,6 +25,11 @@ type Deliverer struct {
 	hosts hosts
 	met   *metrics
 
+	cores    int
+	boarding chan struct{} // held by the worker that takes messages
+	flying   atomic.Int64  // workers that deliver
+	landed   chan struct{} // one of them is done
+
 	mu   sync.Mutex
 	gate chan struct{} // closed while at least one smarthost can be asked
 }
@@ -30,7 +37,8 @@ type Deliverer struct {
 // New checks the options and makes a Deliverer; nothing runs before Run. All
 // faults of the options are reported at once.
 func New(store *spool.Store, prep Preparer, opts Options) (*Deliverer, error) {
-	d := &Deliverer{store: store, prep: prep, opts: opts.withDefaults(), gate: make(chan struct{})}
+	d := &Deliverer{store: store, prep: prep, opts: opts.withDefaults(), gate: make(chan struct{}),
+		cores: runtime.GOMAXPROCS(0), boarding: make(chan struct{}, 1), landed: make(chan struct{}, 1)}
 	if err := d.opts.validate(); err != nil {
 		return nil, fmt.Errorf("delivery options: %w", err)
 	}
@@ -78,34 +86,91 @@ func (d *Deliverer) Run(ctx context.Context) error {
 	return nil
 }
 
-// worker delivers one message after the other.
+// worker delivers some messages after the others.
 func (d *Deliverer) worker(ctx, work context.Context) {
 	for {
-		if err := d.waitOpen(ctx); err != nil {
+		items, err := d.board(ctx)
+		if err != nil {
 			return
+		}
+		d.handle(work, items)
+		d.flying.Add(-1)
+		select {
+		case d.landed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// gather is how long a message waits at most for others to go with it, while
+// flights enough are under way to keep the cores busy.
+const gather = time.Millisecond
+
+// board takes what one worker delivers next: one message, or several small
+// ones where the smarthost is quick.
+func (d *Deliverer) board(ctx context.Context) ([]*spool.Item, error) {
+	select {
+	case d.boarding <- struct{}{}:
+		defer func() { <-d.boarding }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	for {
+		if err := d.waitOpen(ctx); err != nil {
+			return nil, err
 		}
 		it, err := d.store.Take(ctx)
 		if err != nil {
-			return
+			return nil, err
 		}
 		if d.closedGate() { // it closed while this one waited
 			d.returned(it, 0)
 			continue
 		}
-		d.handle(work, it)
+		items := []*spool.Item{it}
+		if n := d.hosts.flight(); n > 1 && it.Alone() {
+			items = append(items, d.store.TakeReady(n-1)...)
+			if len(items) < n && d.flying.Load() >= int64(d.cores) {
+				d.awaitLanding(ctx)
+				items = append(items, d.store.TakeReady(n-len(items))...)
+			}
+		}
+		d.flying.Add(1)
+		return items, nil
+	}
+}
+
+// awaitLanding waits until another worker is done, or for the gather time.
+func (d *Deliverer) awaitLanding(ctx context.Context) {
+	t := time.NewTimer(gather)
+	defer t.Stop()
+	select {
+	case <-d.landed:
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 
 // handle keeps a fault in one message from stopping all others.
-func (d *Deliverer) handle(ctx context.Context, it *spool.Item) {
+func (d *Deliverer) handle(ctx context.Context, items []*spool.Item) {
+	as := make([]*attempt, len(items))
+	for i, it := range items {
+		as[i] = &attempt{d: d, it: it, m: it.Message, settled: make([]bool, len(it.Message.Recipients))}
+	}
 	defer func() {
-		if r := recover(); r != nil {
-			d.met.panics.Inc()
-			d.opts.Log.Error("delivery of a message panicked", "id", it.Message.ID, "panic", fmt.Sprint(r))
-			d.returned(it, d.opts.Schedule.Defer)
+		r := recover()
+		if r == nil {
+			return
+		}
+		d.met.panics.Inc()
+		for _, a := range as {
+			if !a.ended {
+				d.opts.Log.Error("delivery of a message panicked", "id", a.m.ID, "panic", fmt.Sprint(r))
+				d.returned(a.it, d.opts.Schedule.Defer)
+			}
 		}
 	}()
-	d.attempt(ctx, it)
+	d.attempt(ctx, as)
 }
 
 func (d *Deliverer) waitOpen(ctx context.Context) error {

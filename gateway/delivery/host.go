@@ -22,9 +22,11 @@ type host struct {
 	slots  chan struct{} // one token per connection that may be in use
 
 	mu       sync.Mutex
-	idle     []*conn // most recently used last
-	failures int     // connections that failed in a row
-	away     bool    // the breaker is open
+	idle     []*conn       // most recently used last
+	failures int           // connections that failed in a row
+	away     bool          // the breaker is open
+	pace     time.Duration // of one message, smoothed
+	alone    time.Time     // until then one message goes at a time
 }
 
 func newHost(o Smarthost, opts Options) (*host, error) {
@@ -40,7 +42,7 @@ func newHost(o Smarthost, opts Options) (*host, error) {
 		return nil, fmt.Errorf("smarthost %q: %w", o.Name, err)
 	}
 	h := &host{
-		opts: o, helo: opts.Helo, dialer: opts.Dial, now: opts.Now, slots: make(chan struct{}, o.MaxConns),
+		opts: o, helo: opts.Helo, dialer: opts.Dial, now: opts.Now, slots: make(chan struct{}, o.MaxConns), pace: firstPace,
 		tls: &tls.Config{
 			ServerName: name, RootCAs: pool, MinVersion: tls.VersionTLS12,
 			// Opportunistic TLS guards against listeners only: an unknown
@@ -109,6 +111,14 @@ func (h *host) reap(all bool) {
 	}
 }
 
+// room is how many more messages c may take.
+func (h *host) room(c *conn) int {
+	if h.opts.PerConn <= 0 {
+		return maxFlight
+	}
+	return max(h.opts.PerConn-c.sent, 1)
+}
+
 // acquire waits for a slot and for the rate limit.
 func (h *host) acquire(ctx context.Context) error {
 	select {
@@ -152,6 +162,44 @@ func (h *host) isAway() bool {
 	return h.away
 }
 
+// Bounds of a flight, the messages sent behind each other over one connection
+// without waiting: as many as the hop takes in flightTime. A hop that takes
+// its time gets them over many connections instead.
+const (
+	maxFlight  = 16
+	flightTime = 10 * time.Millisecond
+	firstPace  = 5 * time.Millisecond
+	aloneTime  = time.Minute
+)
+
+// flight is how many messages may be sent to the host in one go at present.
+func (h *host) flight() int {
+	if h.limit != nil {
+		return 1
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.now().Before(h.alone) {
+		return 1
+	}
+	return min(max(int(flightTime/max(h.pace, time.Microsecond)), 1), maxFlight)
+}
+
+// took notes that the host took n messages in d.
+func (h *host) took(n int, d time.Duration) {
+	h.mu.Lock()
+	h.pace += (d/time.Duration(n) - h.pace) / 8
+	h.mu.Unlock()
+}
+
+// careful sends one message at a time for a while: a connection broke in the
+// middle of a flight.
+func (h *host) careful() {
+	h.mu.Lock()
+	h.alone = h.now().Add(aloneTime)
+	h.mu.Unlock()
+}
+
 // probe tries whether the host is back; its connection serves the first message.
 func (h *host) probe(ctx context.Context) error {
 	c, err := h.dial(ctx)
@@ -192,4 +240,20 @@ func (hs *hosts) pick(skip map[*host]bool) *host {
 		return nil
 	}
 	return best[hs.next%len(best)]
+}
+
+// flight is how many messages may go out in one go at present: what suits the
+// slowest of the hosts that pick chooses from.
+func (hs *hosts) flight() int {
+	n, first := maxFlight, (*host)(nil)
+	for _, h := range hs.all {
+		switch {
+		case h.isAway():
+		case first != nil && h.opts.Priority > first.opts.Priority:
+			return n
+		default:
+			first, n = h, min(n, h.flight())
+		}
+	}
+	return n
 }

@@ -32,3 +32,34 @@ type Refusal struct {
 type Preparer interface {
 	Prepare(ctx context.Context, m *spool.Message, due []int) ([]Copy, []Refusal, error)
 }
+
+// Request is one message to be prepared for its due recipients.
+type Request struct {
+	Message *spool.Message
+	Due     []int
+}
+
+// Prepared is what Prepare gave for one Request.
+type Prepared struct {
+	Copies   []Copy
+	Refusals []Refusal
+	Err      error
+}
+
+// BatchPreparer is a Preparer that answers for several messages at once, in
+// their order, which spares round trips to the consent store.
+type BatchPreparer interface {
+	PrepareAll(ctx context.Context, reqs []Request) []Prepared
+}
+
+// prepare asks for several messages.
+func (d *Deliverer) prepare(ctx context.Context, reqs []Request) []Prepared {
+	if b, ok := d.prep.(BatchPreparer); ok && len(reqs) > 1 {
+		return b.PrepareAll(ctx, reqs)
+	}
+	out := make([]Prepared, len(reqs))
+	for i, r := range reqs {
+		out[i].Copies, out[i].Refusals, out[i].Err = d.prep.Prepare(ctx, r.Message, r.Due)
+	}
+	return out
+}

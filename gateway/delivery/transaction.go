@@ -3,6 +3,7 @@ package delivery
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -27,116 +28,208 @@ func (e *errUnfit) Error() string {
 	return fmt.Sprintf("smarthost can't take the message: %d %s %s", e.reply.code, e.reply.status, e.reply.text)
 }
 
-// send runs one transaction. verdicts has an entry for each recipient of cp.
-// An error means that the connection broke or is out of step; what was said
-// before stands in verdicts. dotted tells that the whole message had been
-// sent by then, so the hop may have taken it (RFC 1047).
-func (c *conn) send(ctx context.Context, m *spool.Message, cp Copy) (verdicts []verdictOf, dotted bool, err error) {
-	env, err := c.envelope(m, cp)
-	if err != nil {
-		return nil, false, err
-	}
-	defer c.guard(ctx)()
-	verdicts = make([]verdictOf, len(cp.Recipients))
-	if c.dirty {
-		if rep, err := c.command("RSET", c.host.opts.Timeouts.Mail); err != nil {
-			return verdicts, false, err
-		} else if rep.class() != 2 {
-			return verdicts, false, &errRefused{"RSET", rep}
-		}
-	}
-	c.dirty = true
-	c.sent++
-	switch {
-	case !c.has("PIPELINING"):
-		dotted, err = c.stepwise(env, cp, verdicts)
-	case c.has("CHUNKING") && !c.host.opts.NoChunking && env.size <= maxOneFlight:
-		dotted, err = c.oneFlight(env, cp, verdicts)
-	default:
-		dotted, err = c.pipelined(env, cp, verdicts)
-	}
-	return verdicts, dotted, err
+// transaction is one copy of one message on its way over a connection.
+type transaction struct {
+	m  *spool.Message
+	cp Copy
+
+	env      *envelope
+	verdicts []verdictOf // one for each recipient of cp
+	unfit    *errUnfit   // why this hop can't take the copy
+	dotted   bool        // all of it was sent and at least one recipient taken: the hop may have it (RFC 1047)
+	over     bool        // it was answered to its end
 }
 
-// oneFlight sends envelope and message in one write (RFC 2920, RFC 3030). If
+// send runs transactions one behind the other, as many of them in one write
+// as the hop's extensions allow. An error means that the connection broke or
+// is out of step; what was said before stands in the transactions.
+func (c *conn) send(ctx context.Context, txs []*transaction) error {
+	ready := make([]*transaction, 0, len(txs))
+	for _, t := range txs {
+		var err error
+		t.unfit = nil
+		if t.env, err = c.envelope(t.m, t.cp); err == nil {
+			t.verdicts, t.over, t.dotted = make([]verdictOf, len(t.cp.Recipients)), false, false
+			ready = append(ready, t)
+		} else if !errors.As(err, &t.unfit) {
+			return err
+		}
+	}
+	defer c.guard(ctx)()
+	c.sent += len(ready)
+	for len(ready) > 0 {
+		if err := c.clean(); err != nil {
+			return err
+		}
+		c.dirty = true
+		n, run := c.next(ready)
+		if err := run(ready[:n]); err != nil {
+			return err
+		}
+		ready = ready[n:]
+	}
+	return nil
+}
+
+// next chooses how the first of txs go, and how many of them.
+func (c *conn) next(txs []*transaction) (n int, run func([]*transaction) error) {
+	switch {
+	case !c.has("PIPELINING"):
+		return 1, c.stepwise
+	case !c.has("CHUNKING") || c.host.opts.NoChunking || txs[0].env.size > maxOneFlight:
+		for n = 1; n < len(txs) && txs[n].env.size <= maxOneFlight; n++ {
+		}
+		return n, c.pipelined
+	}
+	total := int64(0)
+	for n < len(txs) && total+txs[n].env.size <= maxOneFlight {
+		total += txs[n].env.size
+		n++
+	}
+	return n, c.oneFlight
+}
+
+// clean ends a transaction that was left open.
+func (c *conn) clean() error {
+	if !c.dirty {
+		return nil
+	}
+	rep, err := c.command("RSET", c.host.opts.Timeouts.Mail)
+	if err == nil && rep.class() != 2 {
+		err = &errRefused{"RSET", rep}
+	}
+	return err
+}
+
+// rset goes before each further transaction of a group: the one before may
+// have failed, which is not known yet (RFC 2920 section 3.1).
+const rset = "RSET\r\n"
+
+// resetReply reads the reply to rset.
+func (c *conn) resetReply() error {
+	rep, err := c.read(c.host.opts.Timeouts.Mail)
+	if err == nil && rep.class() != 2 {
+		err = &errRefused{"RSET", rep}
+	}
+	return err
+}
+
+// oneFlight sends envelopes and messages in one write (RFC 2920, RFC 3030). If
 // no recipient was taken the hop reads the octets and refuses them.
-func (c *conn) oneFlight(env *envelope, cp Copy, verdicts []verdictOf) (dotted bool, err error) {
-	env.lines = append(env.lines, "BDAT "...)
-	env.lines = strconv.AppendInt(env.lines, env.size, 10)
-	env.lines = append(env.lines, " LAST\r\n"...)
-	if err := c.write(env.lines, cp.Header, crlf, cp.Body); err != nil {
-		return false, err
+func (c *conn) oneFlight(txs []*transaction) error {
+	parts := make([][]byte, 0, 4*len(txs))
+	for i, t := range txs {
+		lines := t.env.lines
+		if i > 0 {
+			lines = append([]byte(rset), lines...)
+		}
+		lines = strconv.AppendInt(append(lines, "BDAT "...), t.env.size, 10)
+		parts = append(parts, append(lines, " LAST\r\n"...), t.cp.Header, crlf, t.cp.Body)
 	}
-	accepted, err := c.readEnvelope(verdicts)
-	if err != nil {
-		return accepted > 0, err
+	if err := c.write(parts...); err != nil {
+		return err
 	}
-	rep, err := c.read(c.host.opts.Timeouts.Final)
-	if err != nil {
-		return accepted > 0, err
+	for i, t := range txs {
+		if i > 0 {
+			if err := c.resetReply(); err != nil {
+				return err
+			}
+		}
+		accepted, err := c.readEnvelope(t.verdicts)
+		t.dotted = accepted > 0
+		if err != nil {
+			return err
+		}
+		rep, err := c.read(c.host.opts.Timeouts.Final)
+		if err != nil {
+			return err
+		}
+		c.close(rep, t, accepted)
+		if rep.code == 421 && i+1 < len(txs) {
+			return &errRefused{"BDAT", rep}
+		}
 	}
-	c.close(rep, verdicts, accepted)
-	return accepted > 0, nil
+	return nil
 }
 
 var crlf = []byte("\r\n")
 
-// pipelined sends MAIL, RCPTs and DATA in one write, then the message.
-func (c *conn) pipelined(env *envelope, cp Copy, verdicts []verdictOf) (dotted bool, err error) {
-	if err := c.write(append(env.lines, "DATA\r\n"...)); err != nil {
-		return false, err
+// pipelined sends MAIL, RCPTs and DATA in one write, then the message together
+// with the next one's envelope, which may stand in the same group (RFC 2920
+// section 3.1).
+func (c *conn) pipelined(txs []*transaction) error {
+	if err := c.write(txs[0].env.lines, data); err != nil {
+		return err
 	}
-	accepted, err := c.readEnvelope(verdicts)
-	if err != nil {
-		return false, err
+	for i, t := range txs {
+		if i > 0 {
+			if err := c.resetReply(); err != nil {
+				return err
+			}
+		}
+		accepted, err := c.readEnvelope(t.verdicts)
+		if err != nil {
+			return err
+		}
+		rep, err := c.read(c.host.opts.Timeouts.Data)
+		if err != nil {
+			return err
+		}
+		var next [][]byte
+		if i+1 < len(txs) {
+			next = [][]byte{[]byte(rset), txs[i+1].env.lines, data}
+		}
+		if err := c.data(rep, t, accepted, next); err != nil {
+			return err
+		}
 	}
-	rep, err := c.read(c.host.opts.Timeouts.Data)
-	if err != nil {
-		return false, err
-	}
-	return c.data(rep, cp, verdicts, accepted)
+	return nil
 }
 
+var data = []byte("DATA\r\n")
+
 // stepwise speaks to a hop without PIPELINING.
-func (c *conn) stepwise(env *envelope, cp Copy, verdicts []verdictOf) (dotted bool, err error) {
-	t := c.host.opts.Timeouts
-	lines := bytes.SplitAfter(env.lines, crlf)
+func (c *conn) stepwise(txs []*transaction) error {
+	wait, t := c.host.opts.Timeouts, txs[0]
+	lines := bytes.SplitAfter(t.env.lines, crlf)
 	if err := c.write(lines[0]); err != nil {
-		return false, err
+		return err
 	}
-	rep, err := c.read(t.Mail)
+	rep, err := c.read(wait.Mail)
 	if err != nil {
-		return false, err
+		return err
 	}
-	if err := c.mailReply(rep, verdicts); err != nil || rep.class() != 2 {
-		return false, err
+	if err := c.mailReply(rep, t.verdicts); err != nil || rep.class() != 2 {
+		t.over = err == nil
+		return err
 	}
 	accepted := 0
-	for i := range verdicts {
+	for i := range t.verdicts {
 		if err := c.write(lines[1+i]); err != nil {
-			return false, err
+			return err
 		}
-		rep, err := c.read(t.Rcpt)
+		rep, err := c.read(wait.Rcpt)
 		if err != nil {
-			return false, err
+			return err
 		}
-		ok, err := c.rcptReply(rep, &verdicts[i])
+		ok, err := c.rcptReply(rep, &t.verdicts[i])
 		if err != nil {
-			return false, err
+			return err
 		}
 		if ok {
 			accepted++
 		}
 	}
-	markMore(verdicts, accepted)
+	markMore(t.verdicts, accepted)
 	if accepted == 0 {
-		return false, nil
+		t.over = true
+		return nil
 	}
-	rep, err = c.command("DATA", t.Data)
+	rep, err = c.command("DATA", wait.Data)
 	if err != nil {
-		return false, err
+		return err
 	}
-	return c.data(rep, cp, verdicts, accepted)
+	return c.data(rep, t, accepted, nil)
 }
 
 // readEnvelope reads the replies to MAIL and to each RCPT of a pipelined group.
@@ -208,43 +301,49 @@ func markMore(verdicts []verdictOf, accepted int) {
 	}
 }
 
-// data goes on behind the reply to DATA.
-func (c *conn) data(rep reply, cp Copy, verdicts []verdictOf, accepted int) (dotted bool, err error) {
+// data goes on behind the reply to DATA; next is written right behind it.
+func (c *conn) data(rep reply, t *transaction, accepted int, next [][]byte) error {
 	if rep.code == 421 {
-		return false, &errRefused{"DATA", rep}
+		return &errRefused{"DATA", rep}
 	}
 	if rep.class() != 3 {
-		c.close(rep, verdicts, accepted)
-		return false, nil
+		c.close(rep, t, accepted)
+		return c.write(next...)
 	}
 	if accepted == 0 { // let it end at once (RFC 2920 section 3.1)
-		_, err := c.command(".", c.host.opts.Timeouts.Final)
-		return false, err
+		if err := c.write(append([][]byte{finalDot}, next...)...); err != nil {
+			return err
+		}
+		_, err := c.read(c.host.opts.Timeouts.Final)
+		t.over = err == nil
+		return err
 	}
-	if err := c.write(stuffed(cp)...); err != nil {
-		// The final dot goes out in the last write: without it nothing is taken.
-		return true, err
+	// The final dot goes out in the last write: without it nothing is taken.
+	t.dotted = true
+	if err := c.write(append(stuffed(t.cp), next...)...); err != nil {
+		return err
 	}
-	rep, err = c.read(c.host.opts.Timeouts.Final)
+	rep, err := c.read(c.host.opts.Timeouts.Final)
 	if err != nil {
-		return true, err
+		return err
 	}
 	if rep.code == 421 {
-		return true, &errRefused{"the final dot", rep}
+		return &errRefused{"the final dot", rep}
 	}
-	c.close(rep, verdicts, accepted)
-	return true, nil
+	c.close(rep, t, accepted)
+	return nil
 }
 
 // close gives the last reply to all recipients that were still in.
-func (c *conn) close(rep reply, verdicts []verdictOf, accepted int) {
+func (c *conn) close(rep reply, t *transaction, accepted int) {
 	if accepted > 0 {
-		for i := range verdicts {
-			if !verdicts[i].known {
-				verdicts[i] = verdictOf{reply: rep, known: true}
+		for i := range t.verdicts {
+			if v := &t.verdicts[i]; !v.known {
+				*v = verdictOf{reply: rep, known: true}
 			}
 		}
 	}
+	t.over = true
 	c.dirty = rep.class() != 2
 	c.usedAt = c.host.now()
 }
@@ -259,10 +358,13 @@ func stuffed(cp Copy) [][]byte {
 	if n := len(cp.Body); n > 0 && !bytes.HasSuffix(cp.Body, crlf) {
 		out = append(out, crlf)
 	}
-	return append(out, []byte(".\r\n"))
+	return append(out, finalDot)
 }
 
-var dot = []byte(".")
+var (
+	dot      = []byte(".")
+	finalDot = []byte(".\r\n")
+)
 
 func appendStuffed(out [][]byte, b []byte) [][]byte {
 	if len(b) > 0 && b[0] == '.' {

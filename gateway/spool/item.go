@@ -95,6 +95,52 @@ func (s *Store) Take(ctx context.Context) (*Item, error) {
 	}
 }
 
+// Alone tells whether the item is one transaction and was in memory when it
+// was taken, so that others may be delivered together with it.
+func (it *Item) Alone() bool { return together(it.e) }
+
+func together(e *entry) bool { return e.copies == 1 && e.pauses == 0 && e.weight == 0 && e.msg != nil }
+
+// TakeReady leases up to n further messages that need no waiting, in their
+// order. It stops at the first that is better taken alone.
+func (s *Store) TakeReady(n int) (out []*Item) {
+	for len(out) < n {
+		s.mu.Lock()
+		e := s.ready.first()
+		if s.closed || e == nil || !together(e) {
+			s.mu.Unlock()
+			break
+		}
+		s.pop()
+		s.mu.Unlock()
+		it, err := s.lease(e)
+		if err == nil {
+			out = append(out, it)
+		}
+	}
+	return out
+}
+
+// pop takes the first entry of the ready queue. s.mu is held.
+func (s *Store) pop() *entry {
+	before := s.ready.copies
+	e := s.ready.pop()
+	if e == nil {
+		return nil
+	}
+	e.leased = true
+	if s.ready.len() > 0 {
+		s.handOut()
+	}
+	if s.ready.len() == scanBatch/2 {
+		s.signal()
+	}
+	if before >= s.opts.Backlog && s.ready.copies < s.opts.Backlog {
+		s.makeRoom()
+	}
+	return e
+}
+
 // next waits for an entry in the ready queue.
 func (s *Store) next(ctx context.Context) (*entry, error) {
 	for {
@@ -103,18 +149,7 @@ func (s *Store) next(ctx context.Context) (*entry, error) {
 			s.mu.Unlock()
 			return nil, ErrClosed
 		}
-		before := s.ready.copies
-		if e := s.ready.pop(); e != nil {
-			e.leased = true
-			if s.ready.len() > 0 {
-				s.handOut()
-			}
-			if n := s.ready.len(); n == scanBatch/2 {
-				s.signal()
-			}
-			if before >= s.opts.Backlog && s.ready.copies < s.opts.Backlog {
-				s.makeRoom()
-			}
+		if e := s.pop(); e != nil {
 			s.mu.Unlock()
 			return e, nil
 		}

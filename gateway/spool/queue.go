@@ -50,6 +50,13 @@ func (q *queue) pop() *entry {
 	return e
 }
 
+func (q *queue) first() *entry {
+	if q.n == 0 {
+		return nil
+	}
+	return q.ring[q.head]
+}
+
 // remove takes e out wherever it stands.
 func (q *queue) remove(e *entry) {
 	for i := range q.n {

@@ -59,6 +59,7 @@ func benchRelay(ctx context.Context, h *host, args []string) error {
 	rounds := fs.Int("rounds", 3, "interleaved rounds; medians are printed")
 	scale := fs.Float64("scale", 1, "share of the messages, for a quick look")
 	only := fs.String("only", "", "only works whose name holds this")
+	through := fs.String("through", "", "only relays whose name holds this")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -71,6 +72,9 @@ func benchRelay(ctx context.Context, h *host, args []string) error {
 				continue
 			}
 			for _, name := range w.relays {
+				if !strings.Contains(name, *through) {
+					continue
+				}
 				r, err := b.one(ctx, w, b.relays[name])
 				if err != nil {
 					return fmt.Errorf("%s through %s: %w", w.name, name, err)
@@ -135,7 +139,7 @@ func (c *counter) accepted(id int) {
 
 func (b *bench) setUp() {
 	h := b.h
-	sink, err := smarthost.New(smarthost.Options{Discard: true, OnMessage: b.seen.arrived})
+	sink, err := smarthost.New(smarthost.Options{Discard: true, Offer: []string{"CHUNKING"}, OnMessage: b.seen.arrived})
 	if err != nil {
 		h.Fatalf("sink: %v", err)
 	}

@@ -1,0 +1,164 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// parcel is one copy on its way to any smarthost.
+type parcel struct {
+	transaction
+	a    *attempt
+	skip map[*host]bool // can't be reached or can't take it
+	last *errUnfit      // of the last hop that can't take it
+	at   string         // its name
+}
+
+func (p *parcel) done() bool { return len(p.cp.Recipients) == 0 }
+
+func (p *parcel) avoid(h *host) {
+	if p.skip == nil {
+		p.skip = map[*host]bool{}
+	}
+	p.skip[h] = true
+}
+
+// deliver sends copies, several in one go where a smarthost is quick, asking
+// another one where one can't be reached or can't take them.
+func (d *Deliverer) deliver(ctx context.Context, ps []*parcel) {
+	for len(ps) > 0 {
+		p := ps[0]
+		h := d.hosts.pick(p.skip)
+		switch {
+		case p.done():
+			ps = ps[1:]
+		case h == nil:
+			if p.last != nil {
+				p.a.refuse(p.cp, p.last.reply, p.at)
+			}
+			ps = ps[1:]
+		default:
+			if d.over(ctx, h, together(h, ps)); ctx.Err() != nil {
+				return
+			}
+		}
+	}
+}
+
+// together are the first of ps that may go to h in one flight.
+func together(h *host, ps []*parcel) []*parcel {
+	n := 1
+	for limit := min(h.flight(), len(ps)); n < limit && !ps[n].done() && !ps[n].skip[h]; n++ {
+	}
+	return ps[:n]
+}
+
+// over sends parcels over h. Those that keep recipients are to be tried again,
+// elsewhere if they avoid h now.
+func (d *Deliverer) over(ctx context.Context, h *host, ps []*parcel) {
+	if err := h.acquire(ctx); err != nil {
+		return // the context's
+	}
+	defer h.release()
+	c, fresh, err := h.get(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			d.hostFailed(h, err)
+		}
+		for _, p := range ps {
+			p.avoid(h)
+		}
+		return
+	}
+	if fresh {
+		d.met.connections.WithLabelValues("opened").Inc()
+	}
+	ps = ps[:min(len(ps), h.room(c))]
+	txs := make([]*transaction, len(ps))
+	for i, p := range ps {
+		txs[i] = &p.transaction
+	}
+	begin := time.Now()
+	err = c.send(ctx, txs)
+	answered := 0
+	for _, p := range ps {
+		switch {
+		case p.unfit != nil:
+			p.last, p.at = p.unfit, h.opts.Name
+			p.avoid(h)
+		default:
+			p.cp.Recipients = p.a.judge(h, p.cp, p.verdicts, c.has("DSN"))
+			if p.over {
+				answered++
+			}
+		}
+	}
+	if answered > 0 {
+		h.succeeded()
+		h.took(answered, time.Since(begin))
+	}
+	if err == nil {
+		h.put(c)
+		return
+	}
+	c.net.Close()
+	d.met.connections.WithLabelValues("broken").Inc()
+	if ctx.Err() == nil {
+		d.broke(h, ps, fresh || answered > 0, answered, err)
+	}
+}
+
+func refused(err error) bool {
+	var r *errRefused
+	return errors.As(err, &r)
+}
+
+// broke decides what a broken flight costs the recipients that have no result
+// yet: nothing but for the message at which it broke.
+func (d *Deliverer) broke(h *host, ps []*parcel, fresh bool, answered int, err error) {
+	var p *parcel
+	for _, x := range ps {
+		if x.unfit == nil && !x.over {
+			p = x
+			break
+		}
+	}
+	if len(ps) > 1 && !refused(err) {
+		h.careful()
+	}
+	if p == nil {
+		return
+	}
+	switch {
+	case !p.dotted && answered > 0: // what went before was taken: a new connection tells
+		return
+	case !fresh && !p.dotted && !refused(err): // an idle connection had died: likewise
+		return
+	}
+	d.opts.Log.Info("connection to smarthost broke", "smarthost", h.opts.Name, "id", p.m.ID, "error", err)
+	p.broke(h, err)
+}
+
+// broke decides what a broken transaction costs. Nothing, as long as the hop
+// can't have taken the message and this was not the message's own habit: then
+// the fault is the hop's, and it is given back to be tried elsewhere.
+func (p *parcel) broke(h *host, err error) {
+	p.avoid(h)
+	d := p.a.d
+	if !p.dotted {
+		d.hostFailed(h, err)
+		if p.a.it.Pauses < d.opts.Schedule.Breaks {
+			return
+		}
+	}
+	rep := reply{code: 451, status: "4.4.2", text: "connection to the next hop broke"}
+	var r *errRefused
+	if errors.As(err, &r) {
+		rep = r.reply
+	}
+	for _, i := range p.cp.Recipients {
+		p.a.later(i, rep, h.opts.Name)
+	}
+	p.cp.Recipients = nil
+}
