@@ -83,12 +83,15 @@ func (env *Envelope) remember(a address.Address, what asked) {
 	env.asked[a] = what
 }
 
-// lookup asks for all at once, within the look-up's own deadline. unknown
-// says that the store gave no answer; answers then holds zero values.
+// lookup asks for all at once, within ctx's deadline or the look-up's own.
+// unknown says that the store gave no answer; answers then holds zero values.
 func (e *Engine) lookup(ctx context.Context, st stream.Stream, addrs []address.Address) (answers []consent.Answer, unknown bool) {
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, e.opts.LookupTimeout)
-	defer cancel()
+	if end, ok := ctx.Deadline(); !ok || end.Sub(start) > 2*e.opts.LookupTimeout { // each timer costs
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, e.opts.LookupTimeout)
+		defer cancel()
+	}
 	purpose := st.Purpose
 	if st.Kind != stream.Marketing {
 		purpose = "" // or what stops all marketing would stop this too

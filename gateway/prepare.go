@@ -183,7 +183,7 @@ func (j *job) read() error {
 	j.msg.from, _ = mailboxes(j.msg.value(fieldFrom))
 	j.at = j.msg.hdr.AfterTrace()
 	j.own = j.e.ownDomains(j.set, j.st)
-	if j.st.Kind == stream.Marketing {
+	if j.st.Kind == stream.Marketing && !j.m.Same {
 		parts, err := header.Walk(j.msg.hdr, j.m.Body, j.e.mimeLimits())
 		if err != nil {
 			return fmt.Errorf("read MIME structure: %w", err)

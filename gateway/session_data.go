@@ -35,9 +35,7 @@ func (s *session) Data(io.Reader) (err error) {
 // reserve waits for memory. The 354 waits with it, so the client holds the
 // message back.
 func (s *session) reserve(declared int64) (*wire.Message, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, s.srv.opts.MemoryWait)
-	defer cancel()
-	return s.conn.Reserve(ctx, declared)
+	return s.conn.Reserve(s.ctx, s.srv.opts.MemoryWait, declared)
 }
 
 // denyData refuses DATA itself: one reply, and no message follows.

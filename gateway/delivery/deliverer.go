@@ -29,6 +29,7 @@ type Deliverer struct {
 	boarding chan struct{} // held by the worker that takes messages
 	flying   atomic.Int64  // workers that deliver
 	landed   chan struct{} // one of them is done
+	broad    chan struct{} // a token for each large mailing that is worked on
 
 	mu   sync.Mutex
 	gate chan struct{} // closed while at least one smarthost can be asked
@@ -39,6 +40,7 @@ type Deliverer struct {
 func New(store *spool.Store, prep Preparer, opts Options) (*Deliverer, error) {
 	d := &Deliverer{store: store, prep: prep, opts: opts.withDefaults(), gate: make(chan struct{}),
 		cores: runtime.GOMAXPROCS(0), boarding: make(chan struct{}, 1), landed: make(chan struct{}, 1)}
+	d.broad = make(chan struct{}, 2*d.cores)
 	if err := d.opts.validate(); err != nil {
 		return nil, fmt.Errorf("delivery options: %w", err)
 	}
@@ -89,11 +91,14 @@ func (d *Deliverer) Run(ctx context.Context) error {
 // worker delivers some messages after the others.
 func (d *Deliverer) worker(ctx, work context.Context) {
 	for {
-		items, err := d.board(ctx)
+		l, err := d.board(ctx)
 		if err != nil {
 			return
 		}
-		d.handle(work, items)
+		d.handle(work, l.items)
+		if l.broad {
+			<-d.broad
+		}
 		d.flying.Add(-1)
 		select {
 		case d.landed <- struct{}{}:
@@ -102,41 +107,59 @@ func (d *Deliverer) worker(ctx, work context.Context) {
 	}
 }
 
+// load is what one worker delivers at a time.
+type load struct {
+	items []*spool.Item
+	broad bool // holds a token of Deliverer.broad
+}
+
 // gather is how long a message waits at most for others to go with it, while
 // flights enough are under way to keep the cores busy.
 const gather = time.Millisecond
 
 // board takes what one worker delivers next: one message, or several small
 // ones where the smarthost is quick.
-func (d *Deliverer) board(ctx context.Context) ([]*spool.Item, error) {
+func (d *Deliverer) board(ctx context.Context) (l load, err error) {
 	select {
 	case d.boarding <- struct{}{}:
 		defer func() { <-d.boarding }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return l, ctx.Err()
 	}
 	for {
 		if err := d.waitOpen(ctx); err != nil {
-			return nil, err
+			return l, err
 		}
 		it, err := d.store.Take(ctx)
 		if err != nil {
-			return nil, err
+			return l, err
 		}
 		if d.closedGate() { // it closed while this one waited
 			d.returned(it, 0)
 			continue
 		}
-		items := []*spool.Item{it}
-		if n := d.hosts.flight(); n > 1 && it.Alone() {
-			items = append(items, d.store.TakeReady(n-1)...)
-			if len(items) < n && d.flying.Load() >= int64(d.cores) {
+		l.items = []*spool.Item{it}
+		switch n := d.hosts.flight(); {
+		case n == 1: // the hop sets the pace
+		case it.Alone():
+			l.items = append(l.items, d.store.TakeReady(n-1)...)
+			if len(l.items) < n && d.flying.Load() >= int64(d.cores) {
 				d.awaitLanding(ctx)
-				items = append(items, d.store.TakeReady(n-len(items))...)
+				l.items = append(l.items, d.store.TakeReady(n-len(l.items))...)
+			}
+		case it.Copies() > d.opts.Chunk:
+			// Only so many large mailings at once as keep the cores busy:
+			// with more each would take longer, and none leave sooner.
+			select {
+			case d.broad <- struct{}{}:
+				l.broad = true
+			case <-ctx.Done():
+				d.returned(it, 0)
+				return l, ctx.Err()
 			}
 		}
 		d.flying.Add(1)
-		return items, nil
+		return l, nil
 	}
 }
 

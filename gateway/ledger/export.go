@@ -115,33 +115,29 @@ func (x *exporter) entries() (err error) {
 
 // hashes writes the tiles of every level, reading the stored hashes in one
 // sweep: they lie in the order in which the tree grew.
-func (x *exporter) hashes() (err error) {
-	it, err := x.db.NewIter(&pebble.IterOptions{
-		LowerBound: prefix(tabHash), UpperBound: numberKey(tabHash, uint64(tlog.StoredHashCount(x.size))),
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+func (x *exporter) hashes() error {
 	var tiles [64 / tileHeight][]byte
 	var next [64 / tileHeight]int64 // hashes taken of each level
-	for ok := it.First(); ok; ok = it.Next() {
-		height, n := tlog.SplitStoredHashIndex(int64(numberOf(it.Key())))
+	err := eachHash(x.db, tlog.StoredHashCount(x.size), func(index int64, h []byte) error {
+		height, n := tlog.SplitStoredHashIndex(index)
 		if height%tileHeight != 0 {
-			continue
+			return nil
 		}
 		level := height / tileHeight
-		if n != next[level] || len(it.Value()) != tlog.HashSize {
+		if n != next[level] {
 			return fmt.Errorf("%w: tree hash %d of level %d", errDamaged, n, height)
 		}
 		next[level]++
-		tiles[level] = append(tiles[level], it.Value()...)
-		if next[level]%width == 0 {
-			if err := errors.Join(x.ctx.Err(), x.writeTile(level, next[level], tiles[level])); err != nil {
-				return err
-			}
-			tiles[level] = tiles[level][:0]
+		tiles[level] = append(tiles[level], h...)
+		if next[level]%width != 0 {
+			return nil
 		}
+		err := errors.Join(x.ctx.Err(), x.writeTile(level, next[level], tiles[level]))
+		tiles[level] = tiles[level][:0]
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	for level, b := range tiles {
 		if next[level] != x.size>>(level*tileHeight) {
@@ -153,7 +149,7 @@ func (x *exporter) hashes() (err error) {
 			}
 		}
 	}
-	return it.Error()
+	return nil
 }
 
 // writeTile writes the tile that ends with the last of count hashes.

@@ -13,7 +13,8 @@ import (
 const (
 	tabOutbox  byte = 'o' // counter 8 → staged record
 	tabEntry   byte = 'e' // index 8 → head and leaf
-	tabHash    byte = 'h' // stored hash index 8 → 32 octets (tlog.StoredHashIndex)
+	tabHash    byte = 'h' // stored hash index 8 → 32 octets (tlog.StoredHashIndex); read only, see tabHashes
+	tabHashes  byte = 'g' // index 8 of a record → the stored hashes of it and those behind it, 32 octets each
 	tabHead    byte = 'z' // → size of the tree 8, then its signed checkpoint
 	tabAnchor  byte = 'a' // day "2006-01-02" → signed checkpoint
 	tabPerson  byte = 'k' // subject 16 → its wrapped key

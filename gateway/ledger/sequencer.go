@@ -97,6 +97,9 @@ type sequence struct {
 	fresh map[address.SubjectID][]byte
 	ids   map[string]bool
 	nodes map[int64]tlog.Hash
+
+	hashes []byte // stored hashes not yet in b
+	first  uint64 // record they begin with
 }
 
 // move takes one batch: entries, hashes, indexes and the outbox change
@@ -108,7 +111,7 @@ func (l *Ledger) move() (n int, err error) {
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	s := &sequence{
-		l: l, b: l.db.NewBatch(), size: l.size,
+		l: l, b: l.db.NewBatch(), size: l.size, first: l.size,
 		fresh: map[address.SubjectID][]byte{}, ids: map[string]bool{}, nodes: map[int64]tlog.Hash{},
 	}
 	defer s.b.Close()
@@ -125,6 +128,9 @@ func (l *Ledger) move() (n int, err error) {
 	}
 	if n == 0 || it.Error() != nil {
 		return n, it.Error()
+	}
+	if err := s.putHashes(); err != nil {
+		return 0, err
 	}
 	head := append(binary.BigEndian.AppendUint64(nil, s.size), l.signed.Signed...)
 	if err := s.b.Set(prefix(tabHead), head, nil); err != nil {
@@ -165,9 +171,7 @@ func (s *sequence) add(staged []byte) error {
 	at := tlog.StoredHashIndex(0, int64(s.size))
 	for i, h := range hashes {
 		s.nodes[at+int64(i)] = h
-		if err := s.b.Set(numberKey(tabHash, uint64(at)+uint64(i)), h[:], nil); err != nil {
-			return err
-		}
+		s.hashes = append(s.hashes, h[:]...)
 	}
 	if err := s.b.Set(numberKey(tabEntry, s.size), encodeEntry(head{r.Time.UnixNano(), r.Kind, r.Subject}, leaf), nil); err != nil {
 		return err
@@ -178,6 +182,9 @@ func (s *sequence) add(staged []byte) error {
 		}
 	}
 	s.size++
+	if s.size-s.first == hashRun {
+		return s.putHashes()
+	}
 	return nil
 }
 
@@ -239,30 +246,4 @@ func (s *sequence) read(indexes []int64) ([]tlog.Hash, error) {
 		out[i] = h
 	}
 	return out, nil
-}
-
-func readHash(db pebble.Reader, index int64) (h tlog.Hash, err error) {
-	v, closer, err := db.Get(numberKey(tabHash, uint64(index)))
-	if err != nil {
-		return h, fmt.Errorf("read tree hash %d: %w", index, err)
-	}
-	defer closer.Close()
-	if len(v) != len(h) {
-		return h, fmt.Errorf("%w: tree hash %d", errDamaged, index)
-	}
-	copy(h[:], v)
-	return h, nil
-}
-
-func hashReader(db pebble.Reader) tlog.HashReader {
-	return tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
-		out := make([]tlog.Hash, len(indexes))
-		for i, x := range indexes {
-			var err error
-			if out[i], err = readHash(db, x); err != nil {
-				return nil, err
-			}
-		}
-		return out, nil
-	})
 }

@@ -79,7 +79,10 @@ func Options() *pebble.Options {
 		// What is delivered before its table is full is never written a second
 		// time; larger tables cost memory and gained nothing measurable.
 		MemTableSize: 8 << 20,
-		Logger:       quiet{},
+		// Hardly anything is read: fewer, larger compactions cost the least.
+		L0CompactionThreshold: 8,
+		L0StopWritesThreshold: 32,
+		Logger:                quiet{},
 	}
 }
 

@@ -30,9 +30,11 @@ func (s *Store) Accept(ctx context.Context, m *Message, recs ...ledger.Record) e
 		s.met.refused.Inc()
 		return err
 	}
-	if err := s.pace(ctx); err != nil {
+	copies := copiesOf(m)
+	if err := s.pace(ctx, copies); err != nil {
 		return err
 	}
+	defer s.arrived(copies)
 	e, err := s.commitMessage(m, recs)
 	if err != nil {
 		return fmt.Errorf("spool message: %w", err)
@@ -226,37 +228,53 @@ func (s *Store) admit(e *entry) {
 // ample is the memory in use up to which Accept does not wait.
 func (s *Store) ample() int64 { return s.opts.Memory / 4 * 3 }
 
+// maxPaced bounds for how many copies of one message the pace is kept.
+const maxPaced = 40
+
 // pace waits while the backlog in memory is longer than deliveries can take
-// at once, so that accepting runs at their speed.
-func (s *Store) pace(ctx context.Context) error {
-	if s.opts.Pace < 0 {
-		return ctx.Err()
-	}
+// at once, so that accepting runs at their speed. It then counts copies among
+// those to come until arrived.
+func (s *Store) pace(ctx context.Context, copies int) error {
 	var timer *time.Timer
-	for {
+	for late := s.opts.Pace < 0; ; {
 		s.mu.Lock()
 		room := s.room
-		ok := !s.flowing || s.ready.copies < s.opts.Backlog && s.memory < s.ample()
+		ok := late || !s.flowing || s.ready.copies+s.coming < s.opts.Backlog && s.memory < s.ample()
 		closed := s.closed
+		if ok && !closed && ctx.Err() == nil {
+			s.coming += copies
+			s.mu.Unlock()
+			return nil
+		}
 		s.mu.Unlock()
 		switch {
 		case closed:
 			return ErrClosed
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case ok:
-			return nil
 		}
 		if timer == nil {
-			timer = time.NewTimer(s.opts.Pace)
+			timer = time.NewTimer(s.opts.Pace * time.Duration(min(copies, maxPaced)))
 			defer timer.Stop()
 		}
 		select {
 		case <-room:
 		case <-timer.C:
-			return nil
+			late = true
 		case <-ctx.Done():
 		case <-s.stop:
 		}
+	}
+}
+
+// arrived takes copies that pace counted off again: they are in hand by now,
+// on disk, or refused.
+func (s *Store) arrived(copies int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.ready.copies + s.coming
+	s.coming -= copies
+	if before >= s.opts.Backlog && s.ready.copies+s.coming < s.opts.Backlog {
+		s.makeRoom()
 	}
 }

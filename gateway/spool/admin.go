@@ -110,13 +110,10 @@ func (o *order) run(s *Store) {
 		return
 	}
 	if e != nil {
-		before := s.ready.copies
 		s.ready.remove(e)
 		s.delayed.remove(e)
 		s.drop(e)
-		if before >= s.opts.Backlog && s.ready.copies < s.opts.Backlog {
-			s.makeRoom()
-		}
+		s.makeRoom()
 	}
 	s.mu.Unlock()
 	err := o.rewrite(s)

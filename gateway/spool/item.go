@@ -95,6 +95,9 @@ func (s *Store) Take(ctx context.Context) (*Item, error) {
 	}
 }
 
+// Copies is how many transactions the item takes at least.
+func (it *Item) Copies() int { return it.e.copies }
+
 // Alone tells whether the item is one transaction and was in memory when it
 // was taken, so that others may be delivered together with it.
 func (it *Item) Alone() bool { return together(it.e) }
@@ -123,7 +126,7 @@ func (s *Store) TakeReady(n int) (out []*Item) {
 
 // pop takes the first entry of the ready queue. s.mu is held.
 func (s *Store) pop() *entry {
-	before := s.ready.copies
+	before := s.ready.copies + s.coming
 	e := s.ready.pop()
 	if e == nil {
 		return nil
@@ -135,7 +138,7 @@ func (s *Store) pop() *entry {
 	if s.ready.len() == scanBatch/2 {
 		s.signal()
 	}
-	if before >= s.opts.Backlog && s.ready.copies < s.opts.Backlog {
+	if before >= s.opts.Backlog && s.ready.copies+s.coming < s.opts.Backlog {
 		s.makeRoom()
 	}
 	return e

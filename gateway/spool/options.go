@@ -48,8 +48,8 @@ type Options struct {
 	// before Accept slows down to the pace of delivery; it does so too when
 	// three quarters of Memory are in use. Default 512.
 	Backlog int
-	// Pace is how long Accept waits at most for the backlog to shrink.
-	// Default 250 ms; negative: never waits.
+	// Pace is how long Accept waits at most for the backlog to shrink, for
+	// each copy of the message up to 40. Default 250 ms; negative: never waits.
 	Pace time.Duration
 	// Expire is the life of a message that brings no Expires. Default five
 	// days (RFC 5321 section 4.5.4.1).

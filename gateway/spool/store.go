@@ -32,6 +32,7 @@ type Store struct {
 	scan0   scanState
 	scanAt  int64 // Unix nanoseconds of the next scan; noScan: nothing waits on disk
 	memory  int64
+	coming  int  // copies of messages being accepted
 	flowing bool // deliveries take what is due, so Accept may wait for them
 	closed  bool
 	room    chan struct{} // closed and replaced when the backlog shrinks

@@ -296,5 +296,26 @@ func TestAcceptKeepsToThePaceOfDelivery(t *testing.T) {
 	}
 	s.Flow(false)
 	require.NoError(t, s.Accept(t.Context(), message("f@example.org")), "without deliveries there is no pace to keep")
-	require.EqualValues(t, 4, s.Stats().Messages)
+	waitStats(t, s, func(st Stats) bool { return st.Messages == 4 })
+}
+
+// What is being accepted counts too, so that many sessions at once can't
+// overrun the backlog.
+func TestPaceCountsWhatIsBeingAccepted(t *testing.T) {
+	const backlog, sessions = 3, 20
+	s := newStore(t, nil, Options{Backlog: backlog, Pace: time.Hour})
+	s.Flow(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	accepted := make(chan error, sessions)
+	for range sessions {
+		go func() { accepted <- s.Accept(ctx, message("a@example.org")) }()
+	}
+	for range backlog {
+		require.NoError(t, <-accepted)
+	}
+	cancel()
+	for range sessions - backlog {
+		require.ErrorIs(t, <-accepted, context.Canceled)
+	}
+	require.EqualValues(t, backlog, s.Stats().Messages)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"math/bits"
 	"sync"
+	"time"
 )
 
 // Budget bounds the octets that all messages being received may hold at once.
@@ -36,8 +37,8 @@ func (b *Budget) Used() int64 {
 	return b.used
 }
 
-// acquire waits for n octets, in order of asking, until ctx ends.
-func (b *Budget) acquire(ctx context.Context, n int64) error {
+// acquire waits for n octets, in order of asking, for so long or until ctx ends.
+func (b *Budget) acquire(ctx context.Context, wait time.Duration, n int64) error {
 	if b == nil {
 		return nil
 	}
@@ -50,6 +51,8 @@ func (b *Budget) acquire(ctx context.Context, n int64) error {
 	c := &claim{n, make(chan struct{})}
 	place := b.waiting.PushBack(c)
 	b.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
 	select {
 	case <-c.granted:
 		return nil

@@ -48,14 +48,14 @@ func (m *Message) Release() {
 }
 
 // Reserve takes memory for a message of the size declared (0: unknown), so
-// that a message once begun need not be thrown away. It waits until ctx ends,
-// then it gives ErrNoMemory.
-func (c *Conn) Reserve(ctx context.Context, declared int64) (*Message, error) {
+// that a message once begun need not be thrown away. Where there is none it
+// waits so long, or until ctx ends, and then gives ErrNoMemory.
+func (c *Conn) Reserve(ctx context.Context, wait time.Duration, declared int64) (*Message, error) {
 	m := &Message{budget: c.opts.Budget, taken: bufferSize(max(declared+declared/16+minRead, firstBuffer))}
 	if b := m.budget; b != nil && m.taken > b.total {
 		m.taken = b.total
 	}
-	if err := m.budget.acquire(ctx, m.taken); err != nil {
+	if err := m.budget.acquire(ctx, wait, m.taken); err != nil {
 		return nil, ErrNoMemory
 	}
 	return m, nil

@@ -80,7 +80,7 @@ func newTest(opts *Options, chunks ...string) (*Conn, *scripted, *recorder) {
 
 // readMessage reads one message the way the session does.
 func readMessage(c *Conn, declared, limit int64) (*Message, error) {
-	m, err := c.Reserve(context.Background(), declared)
+	m, err := c.Reserve(context.Background(), time.Minute, declared)
 	if err != nil {
 		return nil, err
 	}
@@ -338,15 +338,15 @@ func TestBudget(t *testing.T) {
 	require.Empty(t, h.faults)
 	require.Zero(t, b.Used())
 
-	first, err := c.Reserve(context.Background(), 35_000)
+	first, err := c.Reserve(context.Background(), time.Minute, 35_000)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, err = c.Reserve(ctx, 0)
+	_, err = c.Reserve(ctx, time.Minute, 0)
 	require.ErrorIs(t, err, ErrNoMemory)
 	first.Raw = getBuffer(1)
 	first.Release()
-	second, err := c.Reserve(context.Background(), 1<<40)
+	second, err := c.Reserve(context.Background(), time.Minute, 1<<40)
 	require.NoError(t, err, "more than all there is takes all there is")
 	require.EqualValues(t, 40_000, second.taken)
 }

@@ -60,10 +60,11 @@ func benchRelay(ctx context.Context, h *host, args []string) error {
 	scale := fs.Float64("scale", 1, "share of the messages, for a quick look")
 	only := fs.String("only", "", "only works whose name holds this")
 	through := fs.String("through", "", "only relays whose name holds this")
+	binary := fs.String("binary", "", "the postern to measure; default: built from this tree")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	b := &bench{h: h, scale: *scale}
+	b := &bench{h: h, scale: *scale, binary: *binary}
 	b.setUp()
 	results := map[string]map[string][]run{}
 	for round := range *rounds {
@@ -94,6 +95,7 @@ func benchRelay(ctx context.Context, h *host, args []string) error {
 type bench struct {
 	h       *host
 	scale   float64
+	binary  string
 	sink    *smarthost.Server
 	seen    counter
 	relays  map[string]relay
@@ -151,7 +153,10 @@ func (b *bench) setUp() {
 	signing := env.Postfix(h, env.PostfixOptions{AsShipped: true, Main: map[string]string{
 		"relayhost": next, "smtpd_milters": "inet:" + milter, "milter_default_action": "tempfail",
 	}})
-	b.postern = install(h, build(h), sink.Addr(), nil)
+	if b.binary == "" {
+		b.binary = build(h)
+	}
+	b.postern = install(h, b.binary, sink.Addr(), nil)
 	var addrs []string
 	for i := range pool {
 		addrs = append(addrs, recipient(i))
