@@ -40,7 +40,7 @@ type Deliverer struct {
 func New(store *spool.Store, prep Preparer, opts Options) (*Deliverer, error) {
 	d := &Deliverer{store: store, prep: prep, opts: opts.withDefaults(), gate: make(chan struct{}),
 		cores: runtime.GOMAXPROCS(0), boarding: make(chan struct{}, 1), landed: make(chan struct{}, 1)}
-	d.broad = make(chan struct{}, 2*d.cores)
+	d.broad = make(chan struct{}, max(2*d.cores, (d.opts.Workers+d.opts.Fanout-1)/d.opts.Fanout))
 	if err := d.opts.validate(); err != nil {
 		return nil, fmt.Errorf("delivery options: %w", err)
 	}
@@ -140,22 +140,21 @@ func (d *Deliverer) board(ctx context.Context) (l load, err error) {
 		}
 		l.items = []*spool.Item{it}
 		switch n := d.hosts.flight(); {
-		case n == 1: // the hop sets the pace
-		case it.Alone():
-			l.items = append(l.items, d.store.TakeReady(n-1)...)
-			if len(l.items) < n && d.flying.Load() >= int64(d.cores) {
-				d.awaitLanding(ctx)
-				l.items = append(l.items, d.store.TakeReady(n-len(l.items))...)
-			}
 		case it.Copies() > d.opts.Chunk:
-			// Only so many large mailings at once as keep the cores busy:
-			// with more each would take longer, and none leave sooner.
+			// Only so many large mailings at once as keep cores and smarthosts
+			// busy: with more each would take longer, and none leave sooner.
 			select {
 			case d.broad <- struct{}{}:
 				l.broad = true
 			case <-ctx.Done():
 				d.returned(it, 0)
 				return l, ctx.Err()
+			}
+		case n > 1 && it.Alone():
+			l.items = append(l.items, d.store.TakeReady(n-1)...)
+			if len(l.items) < n && d.flying.Load() >= int64(d.cores) {
+				d.awaitLanding(ctx)
+				l.items = append(l.items, d.store.TakeReady(n-len(l.items))...)
 			}
 		}
 		d.flying.Add(1)

@@ -232,39 +232,76 @@ func (s *Store) ample() int64 { return s.opts.Memory / 4 * 3 }
 const maxPaced = 40
 
 // pace waits while the backlog in memory is longer than deliveries can take
-// at once, so that accepting runs at their speed. It then counts copies among
-// those to come until arrived.
+// at once, so that accepting runs at their speed; first come, first served. It
+// then counts copies among those to come until arrived.
 func (s *Store) pace(ctx context.Context, copies int) error {
-	var timer *time.Timer
-	for late := s.opts.Pace < 0; ; {
+	if ok, err := s.pass(ctx, copies, true); ok || err != nil {
+		return err
+	}
+	timer := time.NewTimer(s.opts.Pace * time.Duration(min(copies, maxPaced)))
+	defer timer.Stop()
+	s.mu.Lock()
+	s.lined++
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.lined--
+		s.mu.Unlock()
+	}()
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-timer.C:
+		return s.force(copies)
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.stop:
+		return ErrClosed
+	}
+	for {
 		s.mu.Lock()
 		room := s.room
-		ok := late || !s.flowing || s.ready.copies+s.coming < s.opts.Backlog && s.memory < s.ample()
-		closed := s.closed
-		if ok && !closed && ctx.Err() == nil {
-			s.coming += copies
-			s.mu.Unlock()
-			return nil
-		}
 		s.mu.Unlock()
-		switch {
-		case closed:
-			return ErrClosed
-		case ctx.Err() != nil:
-			return ctx.Err()
-		}
-		if timer == nil {
-			timer = time.NewTimer(s.opts.Pace * time.Duration(min(copies, maxPaced)))
-			defer timer.Stop()
+		if ok, err := s.pass(ctx, copies, false); ok || err != nil {
+			return err
 		}
 		select {
 		case <-room:
 		case <-timer.C:
-			late = true
+			return s.force(copies)
 		case <-ctx.Done():
 		case <-s.stop:
 		}
 	}
+}
+
+// pass lets a message in if there is room; one that has just come only if
+// nobody stands in line.
+func (s *Store) pass(ctx context.Context, copies int, fresh bool) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return false, ErrClosed
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case s.opts.Pace < 0 || !s.flowing:
+	case fresh && s.lined > 0 || s.ready.copies+s.coming >= s.opts.Backlog || s.memory >= s.ample():
+		return false, nil
+	}
+	s.coming += copies
+	return true, nil
+}
+
+// force lets a message in that has waited long enough.
+func (s *Store) force(copies int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	s.coming += copies
+	return nil
 }
 
 // arrived takes copies that pace counted off again: they are in hand by now,

@@ -46,7 +46,7 @@ type Options struct {
 	Memory int64
 	// Backlog is how many copies may wait for an idle delivery worker
 	// before Accept slows down to the pace of delivery; it does so too when
-	// three quarters of Memory are in use. Default 512.
+	// three quarters of Memory are in use. Default 400.
 	Backlog int
 	// Pace is how long Accept waits at most for the backlog to shrink, for
 	// each copy of the message up to 40. Default 250 ms; negative: never waits.
@@ -82,7 +82,7 @@ func (o Options) withDefaults(dir string) Options {
 		o.Memory = 16 << 20
 	}
 	if o.Backlog <= 0 {
-		o.Backlog = 512
+		o.Backlog = 400
 	}
 	if o.Pace == 0 {
 		o.Pace = 250 * time.Millisecond
