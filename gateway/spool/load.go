@@ -13,20 +13,25 @@ import (
 	"postern/gateway/node"
 )
 
-// put stores plain under key, sealed where a key is configured.
+// put stores plain under key, compressed where that saves space and sealed
+// where a key is configured.
 func (s *Store) put(b *pebble.Batch, key []byte, id msgID, plain []byte) error {
-	if s.seal.master == nil {
-		op := b.SetDeferred(len(key), 1+len(plain))
-		copy(op.Key, key)
-		op.Value[0] = storedClear
-		copy(op.Value[1:], plain)
-		return op.Finish()
-	}
-	v, err := s.seal.seal(make([]byte, 0, len(plain)+s.seal.overhead()), id, key, plain)
-	if err != nil {
-		return err
-	}
-	return b.Set(key, v, nil)
+	return withPacked(plain, func(plain []byte, packed bool) error {
+		if s.seal.master == nil {
+			op := b.SetDeferred(len(key), 1+len(plain))
+			copy(op.Key, key)
+			if op.Value[0] = storedClear; packed {
+				op.Value[0] = storedPacked
+			}
+			copy(op.Value[1:], plain)
+			return op.Finish()
+		}
+		v, err := s.seal.sealAs(make([]byte, 0, len(plain)+s.seal.overhead()), id, key, plain, packed)
+		if err != nil {
+			return err
+		}
+		return b.Set(key, v, nil)
+	})
 }
 
 // mergeFrames appends frames of states under s r <id>. Each operand carries

@@ -9,10 +9,13 @@ import (
 	"fmt"
 )
 
-// First octet of a stored value.
+// First octet of a stored value. The packed forms hold the value compressed
+// (pack.go).
 const (
-	storedClear  byte = 0
-	storedSealed byte = 1
+	storedClear        byte = 0
+	storedSealed       byte = 1
+	storedPacked       byte = 2
+	storedSealedPacked byte = 3
 )
 
 const (
@@ -54,14 +57,23 @@ func (s *sealer) aead(id msgID) (cipher.AEAD, error) {
 
 // seal appends the stored form of plain to dst.
 func (s *sealer) seal(dst []byte, id msgID, key, plain []byte) ([]byte, error) {
+	return s.sealAs(dst, id, key, plain, false)
+}
+
+// sealAs is seal for what may be packed already.
+func (s *sealer) sealAs(dst []byte, id msgID, key, plain []byte, packed bool) ([]byte, error) {
+	clear, sealed := storedClear, storedSealed
+	if packed {
+		clear, sealed = storedPacked, storedSealedPacked
+	}
 	if s.master == nil {
-		return append(append(dst, storedClear), plain...), nil
+		return append(append(dst, clear), plain...), nil
 	}
 	gcm, err := s.aead(id)
 	if err != nil {
 		return nil, err
 	}
-	dst = append(dst, storedSealed)
+	dst = append(dst, sealed)
 	var nonce [nonceSize]byte
 	if _, err := rand.Read(nonce[:]); err != nil {
 		return nil, fmt.Errorf("spool nonce: %w", err)
@@ -77,10 +89,13 @@ func (s *sealer) open(id msgID, key, stored []byte) ([]byte, error) {
 	if len(stored) == 0 {
 		return nil, fmt.Errorf("%w: empty value", ErrDamaged)
 	}
-	if stored[0] == storedClear {
+	form := stored[0]
+	switch {
+	case form == storedClear:
 		return stored[1:], nil
-	}
-	if stored[0] != storedSealed || len(stored) < 1+nonceSize+tagSize {
+	case form == storedPacked:
+		return unpack(stored[1:])
+	case form != storedSealed && form != storedSealedPacked || len(stored) < 1+nonceSize+tagSize:
 		return nil, fmt.Errorf("%w: unknown storage form", ErrDamaged)
 	}
 	if s.master == nil {
@@ -93,6 +108,9 @@ func (s *sealer) open(id msgID, key, stored []byte) ([]byte, error) {
 	plain, err := gcm.Open(nil, stored[1:1+nonceSize], stored[1+nonceSize:], key)
 	if err != nil {
 		return nil, fmt.Errorf("%w: it does not open with the spool key", ErrDamaged)
+	}
+	if form == storedSealedPacked {
+		return unpack(plain)
 	}
 	return plain, nil
 }
