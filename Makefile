@@ -61,6 +61,10 @@ bench-consent: setup ## memory and look-ups with 10 million subjects (BENCH_ARGS
 bench-intake: setup ## 20,000 mixed mails from Dovecot to stored cases, beside a client that only fetches them
 	$(GO) run ./testmail/bench intake $(BENCH_ARGS)
 
+.PHONY: bench-import
+bench-import: setup ## a million rows imported, and the ledger they fill verified, whole and damaged
+	$(GO) run ./testmail/bench import $(BENCH_ARGS)
+
 .PHONY: crash
 crash: setup ## kill -9 at random, 200 rounds of every crash test (ROUNDS=n for others)
 	CRASH_ROUNDS=$(ROUNDS) $(GO) test -race -timeout 3h -count=1 -v -run 'Crash|Kill|Chaos' ./testmail/e2e ./gateway/spool ./gateway/delivery ./intake ./queue

@@ -1,7 +1,8 @@
 // Command bench measures Postern between real servers: `bench relay` beside
 // Postfix, `bench loop` from a letter in Dovecot to the first refusal, `bench
-// consent` with millions of subjects in the registry, `bench intake` from a full
-// mailbox to stored cases. Each figure stands beside a peer or a floor of the same run.
+// consent` with millions of subjects in the registry, `bench import` a file of
+// a million rows and the ledger it fills, `bench intake` from a full mailbox to
+// stored cases. Each figure stands beside a peer or a floor of the same run.
 package main
 
 import (
@@ -16,9 +17,11 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	benches := map[string]func(context.Context, *host, []string) error{"relay": benchRelay, "loop": benchLoop, "consent": benchConsent, "intake": benchIntake}
+	benches := map[string]func(context.Context, *host, []string) error{
+		"relay": benchRelay, "loop": benchLoop, "consent": benchConsent, "import": benchImport, "intake": benchIntake,
+	}
 	if len(os.Args) < 2 || benches[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: bench relay|loop|consent|intake [flags]")
+		fmt.Fprintln(os.Stderr, "usage: bench relay|loop|consent|import|intake [flags]")
 		os.Exit(2)
 	}
 	if err := measure(ctx, benches[os.Args[1]], os.Args[2:]); err != nil {
