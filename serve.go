@@ -109,6 +109,11 @@ func (n *node) run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("public listener: %w", err), operatorListener.Close())
 	}
+	crowd := unsubscribe.Crowd{}
+	if n.cfg.Public.Cert == "" || n.cfg.Public.TrustProxy {
+		crowd.PerClient = -1 // a proxy is one client
+	}
+	publicListener = unsubscribe.Limit(publicListener, crowd)
 	if public.TLSConfig != nil {
 		publicListener = tls.NewListener(publicListener, public.TLSConfig)
 	}
