@@ -383,6 +383,7 @@ func (c *Config) deliveryOptions(n *node) delivery.Options {
 			return st.Controller
 		},
 		Outcome: n.outcome,
+		Tally:   n.tally,
 		Workers: c.Delivery.Workers,
 		Log:     n.log.With("room", "delivery"),
 		Metrics: n.metrics,
@@ -429,6 +430,30 @@ func (n *node) outcome(ctx context.Context, o delivery.Outcome) {
 	if err := n.consent.Bounce(ctx, st.Controller, addr, true, o.Message.ID); err != nil {
 		n.log.Error("bounce not counted", "id", o.Message.ID, "err", err)
 	}
+}
+
+// tally counts what an attempt brought for one recipient.
+func (n *node) tally(number uint16, r spool.Result) {
+	name := "bounces"
+	if st, ok := n.engine.Streams().ByNumber(number); ok {
+		name = st.Name
+	}
+	p := gateway.Passed{Stream: name, N: 1, Time: time.Now()}
+	switch r.State {
+	case spool.Delivered:
+		p.Fate = gateway.FateDelivered
+	case spool.Queued:
+		p.Fate, p.Reason = gateway.FateDeferred, gateway.ReasonNextHop
+	case spool.Denied:
+		p.Fate, p.Reason = gateway.FateDenied, gateway.Reason(r.Reply)
+	case spool.Expired:
+		p.Fate, p.Reason = gateway.FateFailed, gateway.ReasonExpired
+	case spool.Failed:
+		p.Fate, p.Reason = gateway.FateFailed, gateway.ReasonNextHop
+	default:
+		return
+	}
+	n.report.Count(p)
 }
 
 // lookupTXT asks DNS for a DKIM key; a resolver that hangs must not hold up

@@ -41,6 +41,7 @@ func (e *Engine) Rcpt(ctx context.Context, env *Envelope, rcpt EnvelopeRecipient
 		return nil
 	}
 	e.met.verdict("rcpt", v)
+	e.countDenial(st.Name, v.Deny, 1, e.opts.Now())
 	d := &decision{st: st, mode: q.Mode, verdicts: []verdict{v}, answers: answers}
 	e.appendDenials(ctx, d, "", []int{0})
 	return v.Deny
@@ -131,7 +132,9 @@ type decision struct {
 func (e *Engine) Data(ctx context.Context, env *Envelope, raw []byte) (Outcome, error) {
 	start := e.opts.Now()
 	defer func() { e.met.judge.Observe(e.opts.Now().Sub(start).Seconds()) }()
+	env.stream = ""
 	out, den := e.data(ctx, env, raw)
+	e.countAll(env.stream, len(env.Recipients), out, den)
 	if den != nil {
 		e.met.refused.WithLabelValues(string(den.Reason)).Inc()
 		if den.Err != nil {
@@ -158,6 +161,7 @@ func (e *Engine) data(ctx context.Context, env *Envelope, raw []byte) (Outcome, 
 	if den != nil {
 		return Outcome{}, den
 	}
+	env.stream = st.Name
 	p, den := e.plan(r, st, m, sender, env.LongestLine)
 	if den != nil {
 		return Outcome{}, den

@@ -64,7 +64,8 @@ type Envelope struct {
 	// in hand; nil where that is not known. It is valid during Judge.Rcpt.
 	Ahead func() []address.Address
 
-	asked map[address.Address]asked // answers got at RCPT, by recipient
+	asked  map[address.Address]asked // answers got at RCPT, by recipient
+	stream string                    // name of the stream chosen for the message in hand
 }
 
 // Outcome is what became of a message that could be judged: for each
@@ -136,7 +137,7 @@ type EngineOptions struct {
 	MaxDepth      int                   // of MIME parts within parts; default 50 (MIME-5)
 	MaxParts      int                   // default 1000 (MIME-5)
 	LookupTimeout time.Duration         // of one consent look-up; default 5 s, at most 10 s (SMTP-9)
-	Report        Reporter              // takes what enforcing would have stopped; default: none
+	Report        Reporter              // takes what enforcing would have stopped, and all traffic; default: none
 	Modes         ModeStore             // keeps modes set by operators; default: this process only
 	Metrics       prometheus.Registerer // default: none
 	Log           *slog.Logger          // default: discarded

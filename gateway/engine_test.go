@@ -89,10 +89,17 @@ func (sealer) Seal(subject address.SubjectID, _ uint16, _ time.Time) string {
 	return strings.Repeat("t", 34) + subject.String()
 }
 
-// counted keeps what enforcing would have stopped.
+// counted keeps what enforcing would have stopped, and the traffic.
 type counted struct {
-	mu    sync.Mutex
-	would []Would
+	mu     sync.Mutex
+	would  []Would
+	passed []Passed
+}
+
+func (c *counted) Count(p Passed) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.passed = append(c.passed, p)
 }
 
 func (c *counted) Would(w Would) {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sort"
@@ -24,8 +25,12 @@ type Would struct {
 	Day    time.Time // UTC
 }
 
-// Reporter counts what enforcing would have stopped. It must not block.
-type Reporter interface{ Would(Would) }
+// Reporter counts what enforcing would have stopped, and what became of every
+// recipient. It must not block.
+type Reporter interface {
+	Would(Would)
+	Count(Passed)
+}
 
 // Row is one line of "postern report would-block".
 type Row struct {
@@ -54,6 +59,11 @@ type Report struct {
 	mu   sync.Mutex
 	rows map[string]map[string]int64 // day → field → count
 	size int
+
+	traffic   sync.Mutex
+	tallies   map[tallyKey]int64
+	flushing  sync.Mutex                  // one Flush at a time
+	unwritten map[bucket]map[string]int64 // under flushing: what Redis did not take yet
 }
 
 var (
@@ -66,7 +76,8 @@ func NewReport(rdb redis.UniversalClient, log *slog.Logger) *Report {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Report{rdb: rdb, log: log, rows: map[string]map[string]int64{}}
+	return &Report{rdb: rdb, log: log, rows: map[string]map[string]int64{},
+		tallies: map[tallyKey]int64{}, unwritten: map[bucket]map[string]int64{}}
 }
 
 // Would counts one.
@@ -105,12 +116,12 @@ func (r *Report) Run(ctx context.Context) error {
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 			defer cancel()
 			if err := r.Flush(last); err != nil {
-				r.log.Warn("last would-block counts lost", "err", err)
+				r.log.Warn("last counts of traffic lost", "err", err)
 			}
 			return nil
 		case <-tick.C:
 			if err := r.Flush(ctx); err != nil && ctx.Err() == nil {
-				r.log.Warn("would-block counts not written", "err", err)
+				r.log.Warn("counts of traffic not written", "err", err)
 			}
 		}
 	}
@@ -118,6 +129,12 @@ func (r *Report) Run(ctx context.Context) error {
 
 // Flush writes the counts now. What can't be written is kept for the next time.
 func (r *Report) Flush(ctx context.Context) error {
+	r.flushing.Lock()
+	defer r.flushing.Unlock()
+	return errors.Join(r.flushTraffic(ctx), r.flushWould(ctx))
+}
+
+func (r *Report) flushWould(ctx context.Context) error {
 	r.mu.Lock()
 	rows := r.rows
 	r.rows, r.size = map[string]map[string]int64{}, 0

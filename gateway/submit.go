@@ -51,12 +51,14 @@ func (e *Engine) Submit(ctx context.Context, o Outgoing) (string, error) {
 	d := e.judgeAll(ctx, r, env, p, m, nil)
 	if deny := d.verdicts[0].Deny; deny != nil {
 		e.appendDenials(ctx, d, o.Ref, []int{0})
+		e.countDenial(st.Name, deny, 1, e.opts.Now())
 		return "", fmt.Errorf("submit mail of stream %s: %w", st.Name, deny)
 	}
 	msg, recs := e.ownMessage(env, m, p, d, o)
 	if err := e.deps.Spool.Accept(ctx, msg, recs...); err != nil {
 		return "", fmt.Errorf("submit mail of stream %s: %w", st.Name, e.spoolDenial(err))
 	}
+	e.countAll(st.Name, 1, Outcome{Recipients: []error{nil}}, nil)
 	return msg.ID, nil
 }
 

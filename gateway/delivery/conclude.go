@@ -51,6 +51,13 @@ func (d *Deliverer) conclude(ctx context.Context, a *attempt) {
 	for _, r := range a.results {
 		d.met.results.WithLabelValues(string(r.State)).Inc()
 	}
+	for _, list := range [][]spool.Result{a.early, a.results} {
+		for i := range list {
+			if list[i].State != spool.Queued || list[i].Attempt {
+				d.opts.Tally(a.m.Stream, list[i])
+			}
+		}
+	}
 	d.met.results.WithLabelValues(string(spool.Delivered)).Add(float64(len(a.early)))
 	d.tell(ctx, a, func(s spool.State) bool { return s != spool.Delivered })
 	if err := a.it.Finish(a.results, d.reports(a), d.records(a.m, a.results)...); err != nil && !errors.Is(err, spool.ErrClosed) {

@@ -142,6 +142,9 @@ type Options struct {
 	// Outcome is called for each final outcome, before it is recorded unless
 	// it is a delivery: it may be called twice for one recipient after a crash.
 	Outcome func(ctx context.Context, o Outcome)
+	// Tally is called for each result of an attempt, those that will be tried
+	// again included, for counters of traffic. It must not block.
+	Tally func(stream uint16, r spool.Result)
 	// Controller names the controller of a stream in ledger records. Default: none.
 	Controller func(stream uint16) string
 	// Workers is how many messages are worked on at once. Default: the sum of
@@ -218,6 +221,9 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.DSN.DelayAfter, 4*time.Hour)
 	if o.Outcome == nil {
 		o.Outcome = func(context.Context, Outcome) {}
+	}
+	if o.Tally == nil {
+		o.Tally = func(uint16, spool.Result) {}
 	}
 	if o.Controller == nil {
 		o.Controller = func(uint16) string { return "" }
