@@ -45,6 +45,7 @@ func (n *node) newConsole(poller *intake.Poller) (*console.Console, error) {
 	}
 	return console.New(console.Deps{
 		Cases: n.queue, Users: users, Trail: n.trail, Streams: n.engine.Streams, Prover: n.trail,
+		Modes: n.engine, Traffic: n.report, Spool: n.spool,
 		Alarms: func(ctx context.Context) []console.Alarm { return n.alarms(ctx, poller) },
 	}, forms, console.Options{
 		URL: n.cfg.Operator.URL, TrustProxy: n.cfg.Operator.TrustProxy,

@@ -130,10 +130,7 @@ func (r *Report) flushTraffic(ctx context.Context) error {
 	tallies := r.tallies
 	r.tallies = map[tallyKey]int64{}
 	r.traffic.Unlock()
-	if len(tallies) == 0 {
-		return nil
-	}
-	for i, k := range r.pending(tallies) {
+	for _, k := range r.pending(tallies) {
 		g := grains[k.grain]
 		_, err := r.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
 			key := trafficKey(g.grain, k.at)
@@ -144,7 +141,7 @@ func (r *Report) flushTraffic(ctx context.Context) error {
 			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("write traffic counts, bucket %d: %w", i, err)
+			return fmt.Errorf("write traffic counts: %w", err)
 		}
 		delete(r.unwritten, k)
 	}

@@ -27,6 +27,10 @@ type Deps struct {
 	Prover queue.Prover
 	// Alarms tells what is wrong with this node now; nil: nothing known.
 	Alarms func(context.Context) []Alarm
+	// Modes, Traffic and Spool are what Sending shows; nil: no such page.
+	Modes   Modes
+	Traffic Traffic
+	Spool   Spool
 }
 
 // Alarm is something wrong that an operator has to see first. Key names its

@@ -24,6 +24,7 @@ var railPages = []struct {
 	{"today", "/", auth.Read(), (*Console).waitingToday},
 	{"cases", "/cases", auth.Read(), (*Console).waitingCases},
 	{"aside", "/aside", auth.Work(), (*Console).waitingAside},
+	{"sending", "/sending", auth.Any(auth.Operator, auth.Approver, auth.Auditor, auth.Admin), (*Console).waitingSending},
 	{"users", "/users", auth.Any(auth.Admin), nil},
 }
 

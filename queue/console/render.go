@@ -30,14 +30,14 @@ func (c *Console) parsePages() (map[string]*pageSet, error) {
 	}
 	out := map[string]*pageSet{}
 	for _, w := range c.texts.list {
-		base, err := template.New("layout").Funcs(c.funcs(w)).ParseFS(pageFiles, "page/layout.html", "page/parts.html")
+		base, err := template.New("layout").Funcs(c.funcs(w)).ParseFS(pageFiles, "page/layout.html", "page/parts.html", "page/figures.html")
 		if err != nil {
 			return nil, fmt.Errorf("page layout: %w", err)
 		}
 		set := pageSet{}
 		for _, name := range names {
 			short := strings.TrimSuffix(path.Base(name), ".html")
-			if short == "layout" || short == "parts" {
+			if short == "layout" || short == "parts" || short == "figures" {
 				continue
 			}
 			t, err := template.Must(base.Clone()).ParseFS(pageFiles, name)

@@ -33,6 +33,16 @@ var routes = []route{
 	{method: "POST", path: "/users", need: auth.Any(auth.Admin), serve: (*Console).addUser},
 	{method: "POST", path: "/users/{name}", need: auth.Any(auth.Admin), serve: (*Console).changeUser},
 
+	{method: "GET", path: "/sending", need: auth.Any(auth.Operator, auth.Approver, auth.Auditor, auth.Admin), serve: (*Console).sending},
+	{method: "GET", path: "/sending/stream/{stream}", need: auth.Any(auth.Operator, auth.Approver, auth.Auditor, auth.Admin), serve: (*Console).streamPage},
+	{method: "GET", path: "/sending/stream/{stream}/mode", need: auth.Any(auth.Admin), serve: (*Console).modePage},
+	{method: "POST", path: "/sending/stream/{stream}/mode", need: auth.Any(auth.Admin), serve: (*Console).setMode},
+	{method: "GET", path: "/sending/spool", need: auth.Any(auth.Operator, auth.Approver, auth.Auditor, auth.Admin), serve: (*Console).spoolPage},
+	{method: "GET", path: "/sending/spool/{id}", need: auth.Read(), serve: (*Console).spoolMessage},
+	{method: "POST", path: "/sending/spool/{id}", need: auth.Any(auth.Operator, auth.Admin), serve: (*Console).moveSpool},
+	{method: "GET", path: "/sending/spool/{id}/drop", need: auth.Any(auth.Operator, auth.Admin), serve: (*Console).dropPage},
+	{method: "POST", path: "/sending/spool/{id}/drop", need: auth.Any(auth.Operator, auth.Admin), serve: (*Console).drop},
+
 	{method: "GET", path: "/{$}", need: auth.SignedIn(), serve: (*Console).today},
 
 	{method: "GET", path: "/cases", need: auth.Read(), serve: (*Console).cases},
