@@ -54,8 +54,9 @@ func (v *visit) erasure(data map[string]any) error {
 	data["Held"] = has(k.Flags, queue.FlagLegalHold)
 	data["Live"] = k.State.Live()
 	data["Asked"], data["AskedBy"], data["AskedNote"] = asked && a.What == queue.EyesErase, v.actor(a.By), a.Note
-	data["MayApprove"] = v.user.Is(auth.Approver) && (!four || asked && !mine) && k.State.Live()
-	data["MayAsk"] = auth.Work().Allows(v.user.Roles) && !asked && k.State.Live()
+	ready := k.State.Live() && has(k.Flags, queue.FlagIdentified) && !has(k.Flags, queue.FlagLegalHold) && len(q.Systems(&k, fulfil.Erase)) > 0
+	data["MayApprove"] = v.user.Is(auth.Approver) && (!four || asked && !mine) && ready
+	data["MayAsk"] = auth.Work().Allows(v.user.Roles) && !asked && ready
 	data["Four"] = four
 	return v.page("erase", "erase.title", data)
 }

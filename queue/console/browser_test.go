@@ -101,9 +101,10 @@ func signIn(w *world, p *browser.Page, name string) {
 	p.Submit("button.first")
 }
 
-// TestPagesInBrowser opens every page at 390 and 1440 px, light and dark, in
-// English and German: axe-core finds nothing, nothing is wider than the
-// window, and with POSTERN_SCREENSHOTS set a picture of each is kept.
+// TestPagesInBrowser opens every page on a phone in light and at a desk in
+// dark: axe-core finds nothing, nothing is wider than the window. With
+// POSTERN_SCREENSHOTS set it does so at both widths, in both schemes and both
+// languages, and keeps a picture of each.
 func TestPagesInBrowser(t *testing.T) {
 	w := newWorld(t)
 	w.user("anna", auth.Operator, auth.Approver, auth.Admin)
@@ -123,14 +124,16 @@ func TestPagesInBrowser(t *testing.T) {
 		require.NoError(t, w.users.Prefer(t.Context(), user))
 		for _, width := range []int64{390, 1440} {
 			for _, scheme := range []browser.Scheme{browser.Light, browser.Dark} {
+				usual := width == 390 && scheme == browser.Light && lang == "en" || width == 1440 && scheme == browser.Dark && lang == "de"
+				if shots() == "" && !usual {
+					continue
+				}
 				p := b.Page(browser.View{Width: width, Height: 900, Scheme: scheme, Language: lang})
 				name := func(page string) string { return fmt.Sprintf("console-%s-%d-%s-%s.png", page, width, scheme, lang) }
 				look := func(page string) {
 					t.Helper()
-					if scheme == browser.Light || lang == "en" {
-						for _, f := range p.Axe() {
-							t.Errorf("%s: %s", name(page), f)
-						}
+					for _, f := range p.Axe() {
+						t.Errorf("%s: %s", name(page), f)
 					}
 					over := browser.Read(p, chromedp.Evaluate[int](`document.documentElement.scrollWidth - document.documentElement.clientWidth`))
 					assert.LessOrEqual(t, over, 0, "%s is wider than the window", name(page))

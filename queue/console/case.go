@@ -294,11 +294,15 @@ func (v *visit) eventView(e queue.Event, loc *time.Location) eventView {
 	if i := strings.IndexByte(text, '{'); i >= 0 { // a fact this event does not have
 		text = strings.TrimSpace(text[:i])
 	}
-	if reason != "" && key == "event."+string(e.Action) && !strings.Contains(text, v.word("reason", reason)) {
+	if reason != "" && slices.Contains(reasoned, e.Action) && key == "event."+string(e.Action) && !strings.Contains(text, v.word("reason", reason)) {
 		text += ": " + v.word("reason", reason)
 	}
 	return eventView{e.Time.In(loc), v.actor(e.Actor), text, e.Note, e.Seq}
 }
+
+// reasoned are the acts whose reason says more than the act itself.
+var reasoned = []queue.Action{queue.ActSuppress, queue.ActHold, queue.ActRelease, queue.ActSilent, queue.ActClose, queue.ActDeny, queue.ActExtend, queue.ActForward,
+	queue.ActReopen, queue.ActWait, queue.ActIdentify, queue.ActAnswer, queue.ActAlert, queue.ActUnsent, queue.ActWithdraw, queue.ActRemind}
 
 // word is a closed word in the visitor's language.
 func (v *visit) word(table, word string) string {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -18,22 +17,16 @@ const (
 	liveMost = 500
 )
 
-// change tells open pages that cases changed.
-type change struct {
-	tick    int64
-	numbers []string
-}
-
 // hub looks for changes once for all open pages.
 type hub struct {
 	c    *Console
 	mu   sync.Mutex
-	open map[chan change]bool
+	open map[chan struct{}]bool
 	done chan struct{} // closed when run ends
 }
 
 func newHub(c *Console) *hub {
-	return &hub{c: c, open: map[chan change]bool{}, done: make(chan struct{})}
+	return &hub{c: c, open: map[chan struct{}]bool{}, done: make(chan struct{})}
 }
 
 // run looks for changes while anybody listens.
@@ -55,14 +48,8 @@ func (h *hub) run(ctx context.Context) error {
 		if err != nil || s.Tick == last {
 			continue // a store that is away is told by the pages themselves
 		}
-		numbers, err := h.c.d.Cases.Touched(ctx, last)
-		if err != nil {
-			continue
-		}
-		if last > 0 {
-			h.tell(change{s.Tick, numbers})
-		}
 		last = s.Tick
+		h.wake()
 	}
 }
 
@@ -72,31 +59,30 @@ func (h *hub) listeners() int {
 	return len(h.open)
 }
 
-// tell hands a change to every page; one that does not keep up loses it and
-// shows the next.
-func (h *hub) tell(ch change) {
+// wake tells every open page to look for what came after the change it knows.
+func (h *hub) wake() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for c := range h.open {
 		select {
-		case c <- ch:
-		default:
+		case c <- struct{}{}:
+		default: // it is awake already
 		}
 	}
 }
 
-func (h *hub) join() (chan change, bool) {
+func (h *hub) join() (chan struct{}, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.open) >= liveMost {
 		return nil, false
 	}
-	c := make(chan change, 8)
+	c := make(chan struct{}, 1)
 	h.open[c] = true
 	return c, true
 }
 
-func (h *hub) leave(c chan change) {
+func (h *hub) leave(c chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.open, c)
@@ -125,30 +111,32 @@ func (c *Console) liveStream(v *visit) error {
 		_, err := fmt.Fprint(v.w, text)
 		return err == nil && out.Flush() == nil
 	}
-	numbers, err := c.d.Cases.Touched(v.ctx(), since) // what came between the page and this stream
-	if err != nil || !send("retry: 5000\n\n") {
+	if !send("retry: 5000\n\n") {
 		return nil
 	}
 	seen := map[string]bool{}
 	beat := time.NewTicker(liveBeat)
 	defer beat.Stop()
 	for {
+		numbers, err := c.d.Cases.Touched(v.ctx(), since)
+		if err != nil {
+			return nil // the page tries again
+		}
+		before := len(seen)
 		for _, no := range numbers {
 			if only == "" || only == no {
 				seen[no] = true
 			}
 		}
-		if len(numbers) > 0 && len(seen) > 0 && !send(fmt.Sprintf("event: changes\ndata: %d\n\n", len(seen))) {
+		if len(seen) > before && !send(fmt.Sprintf("event: changes\ndata: %d\n\n", len(seen))) {
 			return nil
 		}
-		numbers = nil
 		select {
 		case <-v.ctx().Done():
 			return nil
 		case <-c.live.done:
 			return nil
-		case ch := <-changes:
-			numbers = slices.DeleteFunc(ch.numbers, func(no string) bool { return only != "" && no != only })
+		case <-changes:
 		case <-beat.C:
 			if alive, err := c.d.Users.Alive(v.ctx(), v.cookie); err != nil || !alive || !send(": beat\n\n") {
 				return nil

@@ -131,7 +131,8 @@ func newWorld(t testing.TB, more ...func(*Options, *queue.Options)) *world {
 	o := Options{Now: w.Now, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	qo := queue.Options{VaultKey: bytes.Repeat([]byte{9}, 32), Keyring: ring, Now: w.Now, VaultDir: t.TempDir(),
 		AckStream: map[string]string{"shop": "service", "club": "club-service"}, Tick: 20 * time.Millisecond,
-		Log: slog.New(slog.DiscardHandler)}
+		LinkBase: map[string]string{"shop": "https://mail.shop.example.org/case/"},
+		Log:      slog.New(slog.DiscardHandler)}
 	for _, f := range more {
 		f(&o, &qo)
 	}

@@ -1,6 +1,7 @@
 // Keys, live changes and small comforts. Every page works without this script.
 "use strict";
 
+document.documentElement.classList.add("js");
 const body = document.body;
 const live = document.getElementById("live");
 const typing = (el) => el.closest("input, textarea, select, [contenteditable]");
@@ -24,7 +25,7 @@ function listen() {
 }
 
 function tell(n, only) {
-  const text = only ? live.dataset.case : n === 1 ? live.dataset.one : live.dataset.other.replace("{n}", n);
+  const text = only ? live.dataset.case : n === 1 ? live.dataset.single : live.dataset.many.replace("{n}", n);
   const words = document.createElement("span");
   words.textContent = text;
   const link = document.createElement("a");
@@ -81,7 +82,7 @@ document.addEventListener("change", (e) => {
 
 // A link to a folded form opens it.
 function unfold(id) {
-  const target = id && document.getElementById(id);
+  const target = id ? document.getElementById(id) : null;
   const form = target?.matches("details") ? target : target?.querySelector(":scope > details");
   if (form) { form.open = true; form.querySelector("input:not([type=hidden]), select, textarea")?.focus(); }
   return Boolean(form);
