@@ -50,6 +50,7 @@ func (n *node) consentOperations() []operation {
 		op("consent/show", n.showConsent),
 		op("consent/page", n.evidencePage),
 		op("consent/export", n.exportConsent),
+		op("consent/form", n.signUpForm),
 		upload("consent/import", n.importConsent),
 	}
 }
@@ -100,7 +101,7 @@ func (c *cli) consentCommand() *cobra.Command {
 		c.consentEvent("grant ADDRESS", "Record that a person gave consent, with its evidence", consent.Given),
 		c.consentEvent("confirm ADDRESS", "Record that a person confirmed a sign-up", consent.Confirmed),
 		c.consentEvent("withdraw ADDRESS", "Record that a person withdrew consent; binds at once", consent.Withdrawn),
-		c.consentShow(), c.consentImport(), c.consentExport())
+		c.consentShow(), c.consentImport(), c.consentExport(), c.consentForm())
 }
 
 func (c *cli) consentEvent(use, short string, action consent.Action) *cobra.Command {

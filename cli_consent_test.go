@@ -125,6 +125,19 @@ func TestConsentShowAsPage(t *testing.T) {
 	require.Contains(t, german, "Einwilligung erteilt")
 }
 
+// The form for the company's own site shows the words that the gateway takes.
+func TestConsentForm(t *testing.T) {
+	s := newShell(t)
+	out := s.run("", "consent", "form", "newsletter", "--language", "de")
+	require.Contains(t, out, `action="https://mail.example.org/s/newsletter?lang=de"`)
+	require.Contains(t, out, "Ich möchte „Example News“ von Example Shop per E-Mail erhalten.")
+	require.Regexp(t, `name="wording" value="page-[0-9a-f]{12}"`, out)
+	require.NotContains(t, out, "<script")
+	code, _, errs := call(t, "", append([]string{"consent", "form", "orders"}, s.args...)...)
+	require.Equal(t, 1, code)
+	require.Contains(t, errs, "takes no sign-ups")
+}
+
 // The bar follows what is read of the file.
 func TestProgress(t *testing.T) {
 	var out strings.Builder

@@ -4,13 +4,18 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"html"
+	"net/url"
 	"os"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"postern/gateway"
 	"postern/gateway/consent"
 	"postern/gateway/consent/dossier"
 	"postern/gateway/ledger"
+	"postern/gateway/stream"
 	"postern/gateway/unsubscribe"
 )
 
@@ -102,4 +107,61 @@ func (c *cli) writePage(ctx context.Context, call caller, r pageRequest, path st
 	}
 	_, err = fmt.Fprintln(c.stdout, "written to", path)
 	return err
+}
+
+// formRequest asks for the markup of a sign-up form.
+type formRequest struct {
+	Stream   string
+	Language string
+}
+
+// signUpForm writes a form for the company's own site: no script, the words
+// that have to stand over the button, and their version, which the gateway
+// checks.
+func (n *node) signUpForm(_ context.Context, r formRequest) (pageReply, error) {
+	st, ok := n.engine.Streams().ByName(r.Stream)
+	c, known := n.engine.Streams().Controller(st.Controller)
+	if !ok || !known || st.Kind != stream.Marketing || st.Retired {
+		return pageReply{}, fmt.Errorf("stream %q takes no sign-ups: name a marketing stream", r.Stream)
+	}
+	i, err := unsubscribe.NewInviter(n.consent, n.codec, unsubscribe.Options{PublicURL: n.cfg.Public.URL, Mailer: mailer{n}})
+	if err != nil {
+		return pageReply{}, err
+	}
+	action := n.cfg.Public.URL + "/s/" + st.Name
+	if r.Language != "" {
+		action += "?lang=" + url.QueryEscape(r.Language)
+	}
+	wording, version := i.Wording(unsubscribe.Invitation{Controller: c, Stream: st, Language: r.Language})
+	return pageReply{fmt.Sprintf(formMarkup, html.EscapeString(action), html.EscapeString(version), html.EscapeString(wording))}, nil
+}
+
+const formMarkup = `<form method="post" action="%s">
+  <input type="hidden" name="act" value="signup">
+  <input type="hidden" name="wording" value="%s">
+  <p>%s</p>
+  <label>E-mail <input type="email" name="address" autocomplete="email" required></label>
+  <button>OK</button>
+</form>
+`
+
+func (c *cli) consentForm() *cobra.Command {
+	var r formRequest
+	cmd := &cobra.Command{Use: "form STREAM", Short: "Print a sign-up form for your own site, without script", Args: cobra.ExactArgs(1),
+		RunE: verb(func(ctx context.Context, args []string) error {
+			r.Stream = args[0]
+			return c.withNode(ctx, func(call caller) error {
+				got, err := ask[pageReply](ctx, call, "consent/form", r)
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(got)
+				}
+				_, err = fmt.Fprint(c.stdout, got.HTML)
+				return err
+			})
+		})}
+	cmd.Flags().StringVar(&r.Language, "language", "", "language of its words, as in de")
+	return cmd
 }

@@ -350,3 +350,31 @@ func TestRevertTakesBackAFlood(t *testing.T) {
 		require.ErrorIs(t, err, ErrRefused)
 	})
 }
+
+// ST-9: times are kept in UTC whatever zone they are told in, also in the hour
+// that summer time doubles.
+func TestST_9_TimesAreUTC(t *testing.T) {
+	both(t, func(t *testing.T, g *rig) {
+		berlin, err := time.LoadLocation("Europe/Berlin")
+		require.NoError(t, err)
+		first := time.Date(2025, 10, 26, 0, 30, 0, 0, time.UTC).In(berlin) // 02:30 summer time
+		second := first.Add(time.Hour)                                     // 02:30 again
+		require.Equal(t, first.Format("15:04"), second.Format("15:04"))
+		e := given(mina)
+		e.Time = first
+		g.record(t, e)
+		g.record(t, Event{Time: second, Action: Withdrawn, Controller: "acme", Purpose: "news", Address: mina, Method: "page"})
+		p, err := g.Profile(context.Background(), "acme", mina)
+		require.NoError(t, err)
+		var times []time.Time
+		for _, c := range p.Consents {
+			require.Equal(t, StatusWithdrawn, c.Status, "the later of two equal clock times counts")
+			for _, h := range c.History {
+				require.Equal(t, time.UTC, h.Time.Location())
+				times = append(times, h.Time)
+			}
+		}
+		require.Contains(t, times, first.UTC())
+		require.Contains(t, times, second.UTC())
+	})
+}

@@ -55,7 +55,7 @@ func (h *handler) takeFresh(a *webpage.Ask, typed string) {
 	}
 	even := time.NewTimer(h.opts.EvenTime)
 	defer even.Stop()
-	send, err := h.spares(ctx, "fresh\x00"+to.Wide())
+	send, err := h.inviter.spares(ctx, "fresh\x00"+to.Wide())
 	if err != nil {
 		h.uncounted(a, "fresh", err)
 		return

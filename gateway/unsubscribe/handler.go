@@ -25,7 +25,8 @@ type handler struct {
 	opts    Options
 	count   *prometheus.CounterVec
 
-	perClient, perAddress, total *limiter
+	perClient, total *limiter
+	inviter          *Inviter // nil without a mailer
 }
 
 // NewHandler makes the pages. streams is asked for each request, so that a
@@ -36,9 +37,6 @@ func NewHandler(reg Registry, streams func() *stream.Set, codec *Codec, opts Opt
 		return nil, errors.New("unsubscribe pages: registry, streams and token keys are needed")
 	}
 	opts = opts.withDefaults()
-	if opts.Mailer != nil && !strings.HasPrefix(opts.PublicURL, "https://") && !strings.HasPrefix(opts.PublicURL, "http://") {
-		return nil, errors.New("unsubscribe pages: sign-up needs the public URL for its links")
-	}
 	texts, err := webpage.LoadTexts(textFiles, "text/*.toml")
 	if err != nil {
 		return nil, fmt.Errorf("unsubscribe pages: %w", err)
@@ -48,8 +46,12 @@ func NewHandler(reg Registry, streams func() *stream.Set, codec *Codec, opts Opt
 		return nil, fmt.Errorf("unsubscribe pages: %w", err)
 	}
 	h := &handler{Renderer: rd, texts: texts, reg: reg, streams: streams, codec: codec, opts: opts}
+	if opts.Mailer != nil {
+		if h.inviter, err = NewInviter(reg, codec, opts); err != nil {
+			return nil, fmt.Errorf("unsubscribe pages: %w", err)
+		}
+	}
 	h.perClient = newLimiter(time.Hour, opts.PerClient)
-	h.perAddress = newLimiter(24*time.Hour, opts.PerAddress)
 	h.total = newLimiter(time.Hour, opts.Total)
 	h.count = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "postern_unsubscribe_requests_total",

@@ -43,18 +43,6 @@ func (h *handler) admitted(ctx context.Context, a *webpage.Ask, name string) boo
 	return ok
 }
 
-// spares tells whether a mailbox may get one more mail of these pages today.
-// All its tags and writings count as one.
-func (h *handler) spares(ctx context.Context, key string) (bool, error) {
-	if !h.perAddress.take(key, h.opts.Now()) {
-		return false, nil
-	}
-	if h.opts.Limits == nil {
-		return true, nil
-	}
-	return h.opts.Limits.Take(ctx, throttle.Limit{Name: "mailbox", Most: h.opts.PerAddress, Window: 24 * time.Hour}, key)
-}
-
 // uncounted answers where a limit can't be asked. It says so to everybody
 // alike.
 func (h *handler) uncounted(a *webpage.Ask, name string, err error) {

@@ -2,15 +2,13 @@ package unsubscribe
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"errors"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"postern/gateway/address"
-	"postern/gateway/consent"
 	"postern/gateway/stream"
+	"postern/gateway/throttle"
 	"postern/gateway/webpage"
 )
 
@@ -34,17 +32,6 @@ type Confirmation struct {
 // mail is durable.
 type Mailer interface {
 	Send(ctx context.Context, c Confirmation) error
-}
-
-// MessageID is that of the mail that asks to confirm a sign-up, made from the
-// sign-up's event id: nothing need be stored to find the mail in the ledger.
-func MessageID(eventID, publicURL string) string {
-	host := "localhost"
-	if u, err := url.Parse(publicURL); err == nil && u.Hostname() != "" {
-		host = u.Hostname()
-	}
-	sum := sha256.Sum256([]byte("confirm " + eventID))
-	return "confirm." + hex.EncodeToString(sum[:12]) + "@" + host
 }
 
 // signUp serves /s/STREAM: the sign-up form, which may also stand on the
@@ -87,12 +74,6 @@ func (h *handler) signUpPage(a *webpage.Ask, st stream.Stream, wording string, s
 	}
 }
 
-// versionOf names a wording by its content.
-func versionOf(wording string) string {
-	sum := sha256.Sum256([]byte(wording))
-	return "page-" + hex.EncodeToString(sum[:6])
-}
-
 func (h *handler) takeSignUp(a *webpage.Ask, st stream.Stream, wording, typed string) {
 	ctx, cancel := h.working(a.R)
 	defer cancel()
@@ -109,43 +90,22 @@ func (h *handler) takeSignUp(a *webpage.Ask, st stream.Stream, wording, typed st
 	}
 	// A third person's mailbox is not to be filled: further mails of the day
 	// are not sent, and the answer is the same.
-	send, err := h.spares(ctx, st.Controller+"\x00"+to.Wide())
-	if err != nil {
+	_, err = h.inviter.Invite(ctx, Invitation{
+		Controller: *a.Who, Stream: st, To: to, Language: a.Words.Tag(), Method: "form", Source: h.opts.PublicURL + "/s/" + st.Name, Actor: "link",
+	})
+	switch {
+	case err == nil || errors.Is(err, ErrEnough): // the same answer
+	case errors.Is(err, throttle.ErrUnavailable):
 		h.uncounted(a, "signup", err)
 		return
-	}
-	if send {
-		if err := h.askToConfirm(ctx, a, st, wording, to); err != nil {
-			h.opts.Log.Error("sign-up could not be stored", "stream", st.Name, "error", err)
-			h.count.WithLabelValues("signup", "away").Inc()
-			h.write(a, webpage.Page{Status: http.StatusServiceUnavailable, Heading: a.Say("away_heading"), Lead: []string{a.Say("away_lead")}, Forms: h.signUpPage(a, st, wording, 0).Forms})
-			return
-		}
+	default:
+		h.opts.Log.Error("sign-up could not be stored", "stream", st.Name, "error", err)
+		h.count.WithLabelValues("signup", "away").Inc()
+		h.write(a, webpage.Page{Status: http.StatusServiceUnavailable, Heading: a.Say("away_heading"), Lead: []string{a.Say("away_lead")}, Forms: h.signUpPage(a, st, wording, 0).Forms})
+		return
 	}
 	h.count.WithLabelValues("signup", "acted").Inc()
 	h.write(a, webpage.Page{Status: http.StatusOK, Heading: a.Say("signup_sent_heading"), Lead: []string{a.Say("signup_sent_lead")}})
-}
-
-// askToConfirm records the sign-up as pending and sends its mail.
-func (h *handler) askToConfirm(ctx context.Context, a *webpage.Ask, st stream.Stream, wording string, to address.Address) error {
-	now := h.opts.Now()
-	id, err := h.reg.Record(ctx, consent.Event{
-		Time: now, Action: consent.Given, Pending: true, Controller: st.Controller, Purpose: st.Purpose, Address: to,
-		Basis: consent.Express, Method: "form", Source: h.opts.PublicURL + "/s/" + st.Name,
-		Wording: wording, WordingVer: versionOf(wording), Language: a.Words.Tag(), PolicyURL: a.Who.PrivacyURL, Actor: "link",
-	})
-	if err != nil {
-		return err
-	}
-	ends := now.Add(h.opts.PendingFor)
-	sealed := h.codec.sealLink(link{Kind: linkConfirm, ID: id, Token: Token{Stream: st.Number}.bytes(), Ends: ends.Unix(), Locale: a.Words.Tag()})
-	href := h.opts.PublicURL + "/c/" + sealed
-	return h.opts.Mailer.Send(ctx, Confirmation{
-		To: to, Link: href, Stream: st.Name, Language: a.Words.Tag(), Controller: st.Controller, MessageID: MessageID(id, h.opts.PublicURL),
-		Subject: a.Say("confirm_subject", "list", st.Title),
-		Text: a.Say("confirm_body", "list", st.Title, "controller", a.Who.Name) + "\n\n" + href + "\n\n" +
-			a.Say("confirm_ignore", "date", a.Date(ends)) + "\n",
-	})
 }
 
 func (h *handler) tooMany(a *webpage.Ask, name string) {

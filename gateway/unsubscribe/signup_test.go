@@ -15,6 +15,7 @@ import (
 
 	"postern/gateway/address"
 	"postern/gateway/consent"
+	"postern/gateway/stream"
 	"postern/gateway/throttle"
 )
 
@@ -220,4 +221,93 @@ func TestFreshLinkIsNoOracle(t *testing.T) {
 	require.NotContains(t, m.sent[0].Text, "Offers")
 	require.Equal(t, http.StatusOK, g.post(strings.TrimPrefix(m.sent[0].Link, "https://mail.example.com"), pairBody).Code)
 	require.Equal(t, g.subject, g.reg.standing()[0].Subject)
+}
+
+// The API signs people up in the same way as the page: pending, one mail, the
+// words kept, the mailbox spared.
+func TestCON12_InviteByAPI(t *testing.T) {
+	x := newRooms(t)
+	ctx := t.Context()
+	i, err := NewInviter(x.real, x.codec, Options{Now: func() time.Time { return x.now }, Mailer: x.mail, PublicURL: "https://mail.example.com", PerAddress: 2})
+	require.NoError(t, err)
+	inv := Invitation{
+		Controller: stream.Controller{ID: "shop", Name: "Example Shop", TimeZone: "Europe/Berlin"},
+		Stream:     stream.Stream{Name: "newsletter", Number: 1, Kind: stream.Marketing, Controller: "shop", Purpose: "newsletter", Title: "Weekly letter"},
+		To:         address.MustParse("someone@example.org"), Language: "de", Method: "api", Source: "https://shop.example.com/checkout",
+		Wording: "Ja, schickt mir den Wochenbrief.", WordingVer: "2026-11", Actor: "api:shop",
+	}
+	id, err := i.Invite(ctx, inv)
+	require.NoError(t, err)
+	require.Len(t, x.mail.sent, 1)
+	sent := x.mail.sent[0]
+	require.Equal(t, []string{"de", MessageID(id, "https://mail.example.com")}, []string{sent.Language, sent.MessageID})
+	p, err := x.real.Profile(ctx, "shop", inv.To)
+	require.NoError(t, err)
+	require.Equal(t, consent.StatusPending, p.Consents[0].Status)
+	require.Equal(t, []string{inv.Wording, inv.WordingVer, inv.Source, "api"},
+		[]string{p.Consents[0].History[0].Terms.Wording, p.Consents[0].History[0].Terms.WordingVer, p.Consents[0].History[0].Terms.Source, p.Consents[0].History[0].Terms.Method})
+	shown := x.do("GET", strings.TrimPrefix(sent.Link, "https://mail.example.com"), "").Body.String()
+	require.Contains(t, shown, "<blockquote>Ja, schickt mir den Wochenbrief.</blockquote>")
+	require.Equal(t, http.StatusOK, x.post(strings.TrimPrefix(sent.Link, "https://mail.example.com"), "act=confirm").Code)
+	status, _ := x.status(t, inv.To)
+	require.Equal(t, consent.StatusActive, status)
+
+	inv.To, inv.Wording, inv.WordingVer = address.MustParse("Other+tag@example.org"), "", ""
+	_, err = i.Invite(ctx, inv)
+	require.NoError(t, err)
+	inv.To = address.MustParse("other@example.org")
+	_, err = i.Invite(ctx, inv)
+	require.NoError(t, err)
+	_, err = i.Invite(ctx, inv)
+	require.ErrorIs(t, err, ErrEnough)
+	require.Len(t, x.mail.sent, 3)
+	text, version := i.Wording(inv)
+	require.Contains(t, text, "Ich möchte „Weekly letter“ von Example Shop")
+	require.Equal(t, versionOf(text), version)
+
+	for _, bad := range []func(*Invitation){
+		func(v *Invitation) { v.Stream.Kind = stream.Transactional }, func(v *Invitation) { v.Stream.Retired = true },
+		func(v *Invitation) { v.Stream.Controller = "other" }, func(v *Invitation) { v.To = address.Address{} }, func(v *Invitation) { v.Wording = "no version" },
+	} {
+		v := inv
+		bad(&v)
+		_, err := i.Invite(ctx, v)
+		require.ErrorIs(t, err, consent.ErrRefused)
+	}
+	_, err = NewInviter(x.real, x.codec, Options{})
+	require.Error(t, err)
+}
+
+// CON-8: who asks, for what, how to reach them, where the notice is and how to
+// take it back stand at the sign-up and where it is confirmed; the notice shown
+// is kept with the evidence.
+func TestCON8_InformationIsGiven(t *testing.T) {
+	x := newRooms(t)
+	form := x.do("GET", "/s/newsletter", "").Body.String()
+	require.Equal(t, http.StatusOK, x.post("/s/newsletter", signUpBody(t, x.rig, "/s/newsletter", "someone@example.org")).Code)
+	confirm := x.do("GET", strings.TrimPrefix(x.mail.sent[0].Link, "https://mail.example.com"), "").Body.String()
+	for _, page := range []string{form, confirm} {
+		for _, part := range []string{"Example Shop, 1 Example Street, 10000 Exampletown", "mailto:privacy@example.com", "https://www.example.com/privacy", "Weekly letter", "at any time"} {
+			require.Contains(t, page, part)
+		}
+	}
+	p, err := x.real.Profile(t.Context(), "shop", address.MustParse("someone@example.org"))
+	require.NoError(t, err)
+	require.Equal(t, "https://www.example.com/privacy", p.Consents[0].History[0].Terms.PolicyURL)
+}
+
+// CON-14: the opt-out takes one page and one button, asks for nothing, and works
+// long after the mail was sent.
+func TestCON14_OptOutOnOnePage(t *testing.T) {
+	g := newRig(t)
+	link := "/u/" + g.codec.Seal(g.subject, 1, g.now)
+	g.now = g.now.AddDate(0, 0, 400)
+	page := g.do("GET", link, "").Body.String()
+	require.Equal(t, 1, strings.Count(page, "<form"))
+	require.NotContains(t, page, "required", "nothing has to be filled in")
+	require.NotContains(t, page, `type="password"`)
+	w := g.post(formOf(t, page, "unsubscribe"), "act=unsubscribe")
+	require.Equal(t, http.StatusOK, w.Code)
+	require.Contains(t, w.Body.String(), "You are unsubscribed.")
+	require.Len(t, g.reg.standing(), 1)
 }
