@@ -168,6 +168,8 @@ func (c *cli) casesList() *cobra.Command {
 	f.StringVar(&r.Filter.Controller, "controller", "", "only this controller")
 	f.StringVar(&label, "label", "", "only this label, as in erasure")
 	f.StringVar(&state, "state", "", "only this state")
+	f.StringVar(&r.Filter.Owner, "owner", "", "only this operator's")
+	f.StringVar(&r.Filter.Asker, "asker", "", "only requests of: subject, agent (as deletion services), authority, company")
 	f.IntVar(&r.Filter.Limit, "limit", 1000, "at most so many")
 	return cmd
 }

@@ -245,22 +245,47 @@ func (c *cli) identityVerbs() []*cobra.Command {
 		return nil
 	})
 	propose.Flags().StringVar(&p.Note, "note", "", "remark for the record")
-	approve, a := c.act("approve NUMBER", "Approve the erasure: systems delete. Type the case number again to confirm", cobra.ExactArgs(1), "cases/fulfil", func(args []string, o *caseOrder) error {
-		o.Number, o.Verb = args[0], string(fulfil.Erase)
-		if o.Confirm != "" {
-			return nil
+	return []*cobra.Command{identity, propose, c.approveVerb()}
+}
+
+// approveVerb shows what the systems said they would do, and asks for the case
+// number before they do it.
+func (c *cli) approveVerb() *cobra.Command {
+	o := caseOrder{Verb: string(fulfil.Erase)}
+	cmd := &cobra.Command{Use: "approve NUMBER", Short: "Approve the erasure: systems delete. Shows the dry run and asks for the case number", Args: cobra.ExactArgs(1),
+		RunE: verb(func(ctx context.Context, args []string) error {
+			o.Actor, o.Number = c.actor(), args[0]
+			if o.Confirm == "" {
+				if err := c.forecast(ctx, o.Number); err != nil {
+					return err
+				}
+				fmt.Fprint(c.stderr, "Systems will delete. Type the case number: ")
+				if _, err := fmt.Fscanln(c.stdin, &o.Confirm); err != nil {
+					return errors.New("nothing was typed: nothing is deleted")
+				}
+			}
+			return c.order(ctx, "cases/fulfil", o)
+		})}
+	cmd.Flags().StringVar(&o.Confirm, "confirm", "", "the case number, for scripts")
+	cmd.Flags().StringVar(&o.Address, "address", "", "address in the systems; default the person's")
+	return cmd
+}
+
+// forecast prints the last dry run of a case to who approves.
+func (c *cli) forecast(ctx context.Context, number string) error {
+	return c.withNode(ctx, func(call caller) error {
+		k, err := ask[caseRow](ctx, call, "cases/show", casesRequest{Number: number, Actor: c.actor()})
+		if err != nil {
+			return err
 		}
-		fmt.Fprint(c.stderr, "Systems will delete. Type the case number: ")
-		var line string
-		if _, err := fmt.Fscanln(c.stdin, &line); err != nil {
-			return errors.New("nothing was typed: nothing is deleted")
+		ahead := slices.DeleteFunc(slices.Clone(k.Tasks), func(t taskRow) bool { return !t.DryRun })
+		if len(ahead) == 0 {
+			_, err = fmt.Fprintf(c.stderr, "No dry run was made: `postern cases fulfil %s erase --dry-run` asks what would happen.\n", k.Number)
+			return err
 		}
-		o.Confirm = line
-		return nil
+		_, err = fmt.Fprintf(c.stderr, "What the systems said they would do:\n%s\n", listed(ahead))
+		return err
 	})
-	approve.Flags().StringVar(&a.Confirm, "confirm", "", "the case number, for scripts")
-	approve.Flags().StringVar(&a.Address, "address", "", "address in the systems; default the person's")
-	return []*cobra.Command{identity, propose, approve}
 }
 
 // systemVerbs are the verbs about systems and colleagues.

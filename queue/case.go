@@ -63,6 +63,7 @@ type Filter struct {
 	DueBefore  time.Time // only live cases due before
 	Roles      []string  // nil: all cases; else those of confidential mailboxes only where their role is among these
 	Owner      string
-	Limit      int // default 1000
+	Asker      string // "subject", "agent", "authority", "company": as deletion services are agents
+	Limit      int    // default 1000
 	Offset     int
 }

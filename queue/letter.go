@@ -153,6 +153,7 @@ func (q *Queue) write(c *Case, d Draft) (Letter, error) {
 	if d.Effect == "" {
 		d.Effect = ActSent
 	}
+	d.Reason, d.Note = closeReason(d.Reason, d.Note)
 	l := Letter{To: d.To, Effect: d.Effect, Reason: d.Reason, Actor: d.Actor, Note: d.Note, Step: d.Step}
 	if l.To.IsZero() && len(c.Mails) > 0 {
 		l.To = q.person(c.Mails[0])

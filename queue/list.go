@@ -95,6 +95,7 @@ func (f Filter) picks(c *Case) bool {
 	return (f.Controller == "" || f.Controller == c.Controller) &&
 		(len(f.States) == 0 || slices.Contains(f.States, c.State)) &&
 		(f.Label == "" || slices.Contains(c.Labels, f.Label)) &&
+		(f.Asker == "" || f.Asker == c.Asker) &&
 		(f.Owner == "" || f.Owner == c.Owner) &&
 		(f.Roles == nil || c.Role == "" || slices.Contains(f.Roles, c.Role)) &&
 		(!f.Live || c.State.Live()) &&

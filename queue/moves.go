@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +16,7 @@ import (
 type Move struct {
 	Action Action
 	Actor  string // "operator:<name>", "person", "link", "rule"
-	Reason string // from a closed set; needed for close, forward, merge, withdraw, reopen, identify, answer
+	Reason string // a short word, free words move to the note; needed for close, forward, merge, withdraw, reopen, identify, answer
 	Note   string // free words, sealed at rest
 	Until  time.Time
 	Into   string             // for ActMerge: the case that lives on
@@ -38,6 +39,7 @@ var onPaper = []string{"by-post", "by-phone", "in-person", "by-portal"}
 // it, ErrUnknown for an unknown case.
 func (q *Queue) Move(ctx context.Context, number string, m Move) (Case, error) {
 	no := FindCaseNo(number)
+	m.Reason, m.Note = closeReason(m.Reason, m.Note)
 	if err := m.check(); err != nil {
 		return Case{}, fmt.Errorf("case %s: %w", no, err)
 	}
@@ -52,6 +54,18 @@ func (q *Queue) Move(ctx context.Context, number string, m Move) (Case, error) {
 		return q.apply(c, ch, m)
 	})
 	return out, err
+}
+
+// closedReason is what a reason looks like that may stand in the ledger.
+var closedReason = regexp.MustCompile(`^[a-z0-9][a-z0-9:._+-]{0,59}$`)
+
+// closeReason keeps free words out of records that can't be deleted: they
+// become part of the sealed note, and the reason is "other".
+func closeReason(reason, note string) (string, string) {
+	if reason == "" || closedReason.MatchString(reason) {
+		return reason, note
+	}
+	return "other", strings.TrimSpace(reason + "\n" + note)
 }
 
 func (m Move) check() error {

@@ -383,3 +383,30 @@ func TestViewsAndSample(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, 1.0, rate)
 }
+
+func TestFreeWordsStayOutOfTheLedger(t *testing.T) {
+	w := newWorld(t)
+	no := w.open(classifier.Access)
+	_, err := w.q.Move(ctx, no, Move{Action: ActIdentify, Actor: eve, Reason: "alice called, secret word known", Note: "twice"})
+	require.NoError(t, err)
+	_, _, err = w.q.Reply(ctx, no, Draft{Text: "Hello.", Subject: "Re", Effect: ActAnswer, Reason: "as alice wished", Actor: eve})
+	require.NoError(t, err)
+	w.later(time.Minute)
+	for _, r := range w.proofs {
+		for _, s := range secrets {
+			require.NotContains(t, r.Reason, s)
+			for _, v := range r.Data {
+				require.NotContains(t, v, s)
+			}
+		}
+	}
+	_, events, err := w.q.Show(ctx, no)
+	require.NoError(t, err)
+	notes := ""
+	for _, e := range events {
+		notes += e.Note + "\n"
+	}
+	require.Contains(t, notes, "alice called, secret word known\ntwice", "an operator still reads them")
+	require.Contains(t, notes, "as alice wished")
+	requireSealed(t, w.rdb)
+}

@@ -226,6 +226,14 @@ func settled(k shown) bool {
 	return len(k.Tasks) > 0
 }
 
+// answer sends a text of the catalogue and closes the case.
+func (s *caseSite) answer(no, template string) {
+	s.t.Helper()
+	s.run("cases", "reply", no, "--template", template)
+	s.until(no, "the answer", func(k shown) bool { return k.State == "answered" })
+	s.run("cases", "close", no)
+}
+
 // fails calls a verb that has to be refused and gives the reason.
 func (s *caseSite) fails(args ...string) string {
 	s.t.Helper()
@@ -366,11 +374,43 @@ func TestCasesFromMailToProof(t *testing.T) {
 	require.Contains(t, plain(t, s.data("carla@example.net")), "4. Place and transfers")
 	s.run("cases", "close", no)
 
+	// The other rights, each by its own way.
+	require.NoError(t, s.shop.db.HSet(ctx, "customer:dora@example.net", "name", "Dora").Err())
+	no = s.open("dora@example.net", "Restriction", "Hello,\r\nplease restrict the processing of my personal data under Article 18 GDPR: store it, but do not use it.\r\nDora", "restriction")
+	s.run("cases", "identity", no, "--waive", "known")
+	s.run("cases", "fulfil", no, "restrict")
+	s.until(no, "the shop to restrict", func(k shown) bool { return k.State == "open" && settled(k) })
+	require.Equal(t, "yes", s.shop.db.HGet(ctx, "customer:dora@example.net", "restricted").Val())
+	s.answer(no, "restricted")
+
+	no = s.open("dora@example.net", "Portability", "Hello,\r\nplease give me my personal data in a structured, machine-readable format under Article 20 GDPR, so that I can take it to another provider.\r\nDora", "portability")
+	s.run("cases", "identity", no, "--waive", "known")
+	s.run("cases", "label", no, "portability") // asks for no copy under Art. 15 beside it
+	s.run("cases", "fulfil", no, "export")
+	s.until(no, "the shop to export", func(k shown) bool { return k.State == "open" && settled(k) })
+	s.run("cases", "package", no)
+	require.NoError(t, json.Unmarshal([]byte(s.run("cases", "files", no, "--json")), &pack))
+	for _, f := range pack.Data.Files {
+		s.run("cases", "tick", no, f.ID, "keep")
+	}
+	s.run("cases", "release", no, "--code-way", "phone")
+	s.until(no, "the answer", func(k shown) bool { return k.State == "answered" })
+	s.run("cases", "close", no)
+
+	for label, words := range map[string]string{
+		"objection":        "I object to the processing of my personal data for direct marketing (Article 21 GDPR). Please stop it.",
+		"withdraw_consent": "I hereby withdraw my consent to the processing of my personal data, with effect from today.",
+	} {
+		no = s.open("dora@example.net", label, "Hello,\r\n"+words+"\r\nDora", label)
+		s.answer(no, "stopped")
+	}
+	require.Contains(t, s.run("suppress", "list"), "withdrawn")
+
 	// The hook heard of it all, without a name.
 	env.Eventually(t, 30*time.Second, "the hook to hear of the end", func() bool {
 		s.shop.mu.Lock()
 		defer s.shop.mu.Unlock()
-		return strings.Count(strings.Join(s.shop.events, "\n"), "case.close ") >= 4
+		return strings.Count(strings.Join(s.shop.events, "\n"), "case.close ") >= 8
 	})
 	s.shop.mu.Lock()
 	require.NotContains(t, strings.Join(s.shop.events, "\n"), "@")
@@ -379,7 +419,7 @@ func TestCasesFromMailToProof(t *testing.T) {
 	// Proof: the archive verifies offline; with one byte changed it does not.
 	archive := filepath.Join(t.TempDir(), "cases.zip")
 	env.Eventually(t, 30*time.Second, "every event to be proven", func() bool {
-		require.Contains(t, s.run("cases", "export", archive, "--as", "auditor"), "4 cases")
+		require.Contains(t, s.run("cases", "export", archive, "--as", "auditor"), "8 cases")
 		return strings.Contains(s.verify(archive), `"faults": []`) && allProven(s.verify(archive))
 	})
 	require.Contains(t, s.fails("ledger", "verify", forged(t, archive), "--key", s.publicKey()), "was changed")
