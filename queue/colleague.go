@@ -76,7 +76,8 @@ func (q *Queue) taskDue(c *Case, d time.Duration) time.Time {
 	return due
 }
 
-// TaskLink makes the link of a colleague's task, good until the case ends: for
+// TaskLink makes the link of a colleague's task, good until the case ends (to
+// tell recipients: until it is deleted): for
 // an operator who brings it by another way. The same task has the same link
 // until it is asked anew.
 func (q *Queue) TaskLink(ctx context.Context, number string, index int) (string, error) {
@@ -161,12 +162,16 @@ func (q *Queue) taskBehind(ctx context.Context, token string) (*Case, Task, orde
 	if err != nil {
 		return nil, Task{}, order{}, err
 	}
-	if err1 != nil || err2 != nil || index < 0 || index >= len(tasks) || tasks[index].Round != round || !c.State.Live() {
+	if err1 != nil || err2 != nil || index < 0 || index >= len(tasks) || tasks[index].Round != round || !tasks[index].open(c) {
 		return nil, Task{}, order{}, unknown
 	}
 	o, err := openOrder(key, f, no, index)
 	return c, tasks[index], o, err
 }
+
+// open tells whether a task may still be answered: while its case lives, and
+// where recipients have to be told also after the person got their answer.
+func (t Task) open(c *Case) bool { return c.State.Live() || t.Verb == fulfil.Inform }
 
 // TaskAnswer is what a colleague says.
 type TaskAnswer struct {
@@ -272,7 +277,7 @@ func (q *Queue) remindTask(ctx context.Context, no, n string) error {
 		return err
 	}
 	tasks, err := tasksOf(f)
-	if err != nil || index >= len(tasks) || !c.State.Live() || tasks[index].Done() {
+	if err != nil || index >= len(tasks) || !tasks[index].open(c) || tasks[index].Done() {
 		return err
 	}
 	t := tasks[index]

@@ -92,6 +92,13 @@ func TestRecipientsAreTold(t *testing.T) {
 	l, err := w.q.Preview(ctx, no, Draft{Step: reply.Rectified, Actor: eve})
 	require.NoError(t, err)
 	require.Contains(t, l.Text, "crm", "the letter names the systems by itself")
+	_, err = w.q.Move(ctx, no, Move{Action: ActClose, Actor: eve, Reason: "done"})
+	require.NoError(t, err)
+	before := len(w.sent)
+	w.later(8 * 24 * time.Hour)
+	require.Greater(t, len(w.sent), before, "they are reminded although the case has ended")
+	require.NoError(t, w.q.AnswerTask(ctx, tokenOf(link), TaskAnswer{Note: "told"}))
+	require.Equal(t, Closed, w.show(no).State)
 }
 
 func TestSplitEarlierMergeAndBulk(t *testing.T) {
