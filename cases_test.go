@@ -88,7 +88,7 @@ func TestCasesAreCutOutOfTheConfiguration(t *testing.T) {
 	require.Equal(t, "proceedings 1 O 1/26", o.LegalHolds[0].Reason)
 
 	n := &node{cfg: cfg}
-	list, err := n.connections()
+	list, err := n.connections(cfg)
 	require.NoError(t, err)
 	names := []string{}
 	for _, c := range list {
@@ -141,6 +141,16 @@ func TestOwnData(t *testing.T) {
 	require.Equal(t, fulfil.Failed, ask(fulfil.Verify, false).Status, "a dry run deletes nothing")
 	require.Equal(t, fulfil.Erased, ask(fulfil.Erase, false).Status)
 	require.Equal(t, fulfil.NotFound, ask(fulfil.Verify, false).Status)
+	// A new policy and notice are taken while it runs; a bad one is not.
+	cfg.Controllers[0].SupportContact = "help@example.org"
+	cfg.Controllers[0].Notices[0].Version = "2026-11-02"
+	require.NoError(t, n.reloadCases(ctx, cfg))
+	versions, err := n.queue.NoticeVersions(ctx, "example")
+	require.NoError(t, err)
+	require.Len(t, versions, 1)
+	cfg.Controllers[0].ProcessorContact = "nobody"
+	require.Error(t, n.reloadCases(ctx, cfg))
+
 	rows, err := n.wordings(ctx)
 	require.NoError(t, err)
 	require.Empty(t, rows)

@@ -48,11 +48,10 @@ func (n *node) openCases(context.Context) error {
 	if err := n.cfg.handling(&o); err != nil {
 		return err
 	}
-	connections, err := n.connections()
-	if err != nil {
+	var err error
+	if o.Connections, err = n.connections(n.cfg); err != nil {
 		return err
 	}
-	o.Connections = connections
 	n.queue, err = queue.New(n.rdb, queue.Deps{
 		Optout:  n.consent,
 		Sender:  n.engine,
@@ -66,6 +65,22 @@ func (n *node) openCases(context.Context) error {
 		UndoLink: n.undoLink,
 	}, o)
 	return err
+}
+
+// reloadCases takes what may change about cases from a fresh configuration.
+func (n *node) reloadCases(ctx context.Context, cfg *Config) error {
+	var o queue.Options
+	if err := cfg.handling(&o); err != nil {
+		return err
+	}
+	connections, err := n.connections(cfg)
+	if err != nil {
+		return err
+	}
+	return n.queue.Reload(ctx, queue.Rules{
+		Handling: o.Handling, Customers: o.Customers, LegalHolds: o.LegalHolds, Processors: o.Processors, PauseIdentity: o.PauseIdentity,
+		Operators: cfg.perController(func(c ControllerConfig) []string { return c.Operators }), Connections: connections, Hooks: o.Hooks,
+	})
 }
 
 // handling cuts what each controller says about requests out of the
@@ -147,9 +162,9 @@ func webhook(name, url string, timeout time.Duration, secrets ...Secret) (*fulfi
 }
 
 // connections are Postern's own data and then the company's systems.
-func (n *node) connections() ([]queue.Connection, error) {
+func (n *node) connections(cfg *Config) ([]queue.Connection, error) {
 	out := []queue.Connection{{Verbs: ownVerbs, Connector: ownData{n}}}
-	for _, c := range n.cfg.Connectors {
+	for _, c := range cfg.Connectors {
 		base := queue.Connection{Due: time.Duration(c.Due)}
 		for _, v := range c.Verbs {
 			base.Verbs = append(base.Verbs, fulfil.Verb(v))

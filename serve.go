@@ -214,7 +214,7 @@ func (n *node) reloadOnHangup(ctx context.Context, server *gateway.Server) error
 			return nil
 		case <-hup:
 		}
-		if err := n.reload(server); err != nil {
+		if err := n.reload(ctx, server); err != nil {
 			n.log.Error("reload refused, the former configuration stays", "err", err)
 			continue
 		}
@@ -222,7 +222,7 @@ func (n *node) reloadOnHangup(ctx context.Context, server *gateway.Server) error
 	}
 }
 
-func (n *node) reload(server *gateway.Server) error {
+func (n *node) reload(ctx context.Context, server *gateway.Server) error {
 	cfg, err := loadConfig(n.cfg.path, os.Environ())
 	if err != nil {
 		return err
@@ -238,7 +238,10 @@ func (n *node) reload(server *gateway.Server) error {
 	if err := server.Reload(options); err != nil {
 		return err
 	}
-	return n.engine.SetStreams(set)
+	if err := n.engine.SetStreams(set); err != nil {
+		return err
+	}
+	return n.reloadCases(ctx, cfg)
 }
 
 // newPoller joins intake with the rooms below it.

@@ -70,7 +70,7 @@ func (q *Queue) mayAck(ctx context.Context, no string, index int, in Incoming) (
 	if q.o.AckStream[in.Controller] == "" {
 		return to, nil, "no-stream", nil
 	}
-	if _, ok := q.o.Processors[in.Controller]; ok {
+	if _, ok := q.rules().Processors[in.Controller]; ok {
 		return to, nil, "processor", nil // its controller answers (DSR-11)
 	}
 	to, why = reply.May(reply.Asked{

@@ -101,7 +101,7 @@ type Audit struct {
 // Audit gathers it from the ledger of this node and the cases. size is how many
 // cases the monthly sample holds.
 func (q *Queue) Audit(ctx context.Context, records Querier, from, to time.Time, size int) (Audit, error) {
-	a := Audit{From: from, To: to, Deletions: []DeletionRun{}, Views: []ViewCount{}, Held: q.o.LegalHolds}
+	a := Audit{From: from, To: to, Deletions: []DeletionRun{}, Views: []ViewCount{}, Held: q.rules().LegalHolds}
 	err := records.Query(ctx, ledger.Filter{Kind: ledger.KindRetention, Since: from, Until: to}, func(e ledger.Entry) error {
 		a.Deletions = append(a.Deletions, DeletionRun{e.Time, e.Actor, e.Action, e.Reason, e.Data})
 		return nil

@@ -111,7 +111,7 @@ func (q *Queue) suppressions(no string, index int, in Incoming) (list []consent.
 // reasons are why a mail's sender is not to be mailed, as the policy of each
 // label has it: at once, or held until an operator confirms.
 func (q *Queue) reasons(in Incoming) []consent.Reason {
-	if q.o.Processors[in.Controller].OnObjection == "forward" {
+	if q.rules().Processors[in.Controller].OnObjection == "forward" {
 		return nil
 	}
 	var out []consent.Reason

@@ -47,7 +47,7 @@ func (q *Queue) seat(c stream.Controller) (*clock.Calendar, *time.Location) {
 // DSR-15).
 func (q *Queue) periodOf(c stream.Controller, named string, received time.Time) period {
 	calendar, loc := q.seat(c)
-	home := q.o.Handling[c.ID].Regime
+	home := q.rules().Handling[c.ID].Regime
 	if home == "" {
 		home = clock.OfCountry(c.Country)
 	}

@@ -52,7 +52,7 @@ func (q *Queue) DPADraft(ctx context.Context, number, actor string) (Draft, DPAC
 	if err != nil {
 		return Draft{}, DPACheck{}, err
 	}
-	t := q.o.Handling[c.Controller].DPA
+	t := q.rules().Handling[c.Controller].DPA
 	if t.Text == "" || t.Version == "" {
 		return Draft{}, DPACheck{}, fmt.Errorf("%w: controller %q has no dpa_template", ErrDraft, c.Controller)
 	}
@@ -118,7 +118,7 @@ func (q *Queue) DPAs(ctx context.Context) ([]DPA, error) {
 		}
 		out = append(out, d)
 	}
-	for _, c := range q.o.Customers {
+	for _, c := range q.rules().Customers {
 		if c.Signed != "" {
 			out = append(out, DPA{Controller: c.Controller, Customer: c.Name, Signed: c.Signed, By: "configuration"})
 		}

@@ -153,7 +153,7 @@ func (q *Queue) suppressErased(ctx context.Context, c *Case, who address.Address
 // systems are the connections that serve a verb in a case.
 func (q *Queue) systems(k *Case, v fulfil.Verb) []Connection {
 	var out []Connection
-	for _, c := range q.o.Connections {
+	for _, c := range q.rules().Connections {
 		asked := len(c.Labels) == 0 || slices.ContainsFunc(c.Labels, func(l classifier.Label) bool { return slices.Contains(k.Labels, l) })
 		if (c.Controller == "" || c.Controller == k.Controller) && slices.Contains(c.Verbs, v) && asked {
 			out = append(out, c)

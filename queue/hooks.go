@@ -32,7 +32,7 @@ type HookEvent struct {
 // The same event may be told twice after a crash, under the same webhook-id.
 func (q *Queue) publish(ctx context.Context, c *Case, e Event) error {
 	var members []redis.Z
-	for _, h := range q.o.Hooks {
+	for _, h := range q.rules().Hooks {
 		if !h.takes("case."+string(e.Action), c.Controller) {
 			continue
 		}
@@ -50,7 +50,7 @@ func (q *Queue) publish(ctx context.Context, c *Case, e Event) error {
 
 // announce sets the telling of a notice going: reminders, alarms, dead work.
 func (q *Queue) announce(ctx context.Context, n Notice) error {
-	for _, h := range q.o.Hooks {
+	for _, h := range q.rules().Hooks {
 		if !h.takes("notice."+n.Kind, n.Controller) {
 			continue
 		}
@@ -103,7 +103,7 @@ func (q *Queue) hook(ctx context.Context, no, n string) error {
 }
 
 func (q *Queue) post(ctx context.Context, name, id, kind string, at time.Time, e HookEvent) error {
-	for _, h := range q.o.Hooks {
+	for _, h := range q.rules().Hooks {
 		if h.Name == name {
 			return h.Webhook.Tell(ctx, id, kind, at, e)
 		}

@@ -114,7 +114,7 @@ func (q *Queue) addressOnFile(ctx context.Context, c *Case) (address.Address, er
 // clock does not stand still, early enough for a refusal within the period.
 func (q *Queue) proofUntil(c *Case) time.Time {
 	until := q.o.Now().Add(q.o.ProofWithin)
-	if q.o.PauseIdentity[c.Controller] {
+	if q.rules().PauseIdentity[c.Controller] {
 		return until
 	}
 	p := q.periodByRule(c)
@@ -233,7 +233,7 @@ func (q *Queue) identified(c *Case, ch *changing) {
 	c.addFlag(FlagIdentified)
 	ch.unremind = append(ch.unremind, c.Number+" "+RemindProof)
 	asked := fromMillis(ch.before["challenge-at"])
-	if !q.o.PauseIdentity[c.Controller] || asked.IsZero() || asked.Sub(c.Received) > promptly || ch.before["paused"] != "" {
+	if !q.rules().PauseIdentity[c.Controller] || asked.IsZero() || asked.Sub(c.Received) > promptly || ch.before["paused"] != "" {
 		return
 	}
 	p := q.periodByRule(c)

@@ -24,7 +24,7 @@ const resultAge = 5 * time.Minute
 // unknown system, ErrUnknown or fulfil.ErrAnswer.
 func (q *Queue) TakeResult(ctx context.Context, system string, header http.Header, body []byte) error {
 	var hook *fulfil.Webhook
-	for _, c := range q.o.Connections {
+	for _, c := range q.rules().Connections {
 		if h, ok := c.Connector.(*fulfil.Webhook); ok && h.Name() == system {
 			hook = h
 		}

@@ -19,7 +19,7 @@ import (
 // D13); that nobody is told twice counts more than that everybody is told.
 func (q *Queue) notice(ctx context.Context, no string, index int, in Incoming) error {
 	to := q.boundAddress(no, index, in)
-	if _, ok := q.o.Processors[in.Controller]; ok {
+	if _, ok := q.rules().Processors[in.Controller]; ok {
 		return nil
 	}
 	if to.IsZero() || q.d.Mailed == nil || q.o.AckStream[in.Controller] == "" || alerting(in) {

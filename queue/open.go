@@ -200,7 +200,7 @@ func (q *Queue) newCase(no string, in Incoming) (*Case, period) {
 	if in.Confidential {
 		c.Flags = append(c.Flags, FlagConfidential)
 	}
-	if _, ok := q.o.Processors[in.Controller]; ok {
+	if _, ok := q.rules().Processors[in.Controller]; ok {
 		c.Flags = append(c.Flags, FlagProcessor)
 	}
 	if in.Result.Has(classifier.DPARequest) || in.Result.Has(classifier.AssistanceRequest) {

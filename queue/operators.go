@@ -43,7 +43,7 @@ func (q *Queue) tell(ctx context.Context, n Notice) {
 		q.o.Log.Error("hooks could not be told", "kind", n.Kind, "case", n.Case, "err", err)
 	}
 	q.whose(ctx, &n)
-	for i, to := range q.o.Operators[n.Controller] {
+	for i, to := range q.rules().Operators[n.Controller] {
 		if err := q.mailOperator(ctx, n, i, to); err != nil {
 			q.o.Log.Error("operators could not be mailed", "kind", n.Kind, "case", n.Case, "err", err)
 		}

@@ -205,7 +205,7 @@ func (q *Queue) checklist(c *Case, lang string) ([]CheckItem, error) {
 
 // facts in the language wanted, else in the controller's, else the first.
 func (q *Queue) facts(controller, lang string) Facts {
-	list := q.o.Handling[controller].Facts
+	list := q.rules().Handling[controller].Facts
 	for _, want := range []string{lang, q.controller(controller).Language} {
 		for _, f := range list {
 			if strings.EqualFold(f.Language, want) {

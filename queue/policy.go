@@ -28,7 +28,7 @@ var defaultPolicy = map[classifier.Label]Policy{
 // policy of a label: as configured for the controller or for all, else as the
 // table says, else off.
 func (q *Queue) policy(controller string, l classifier.Label) Policy {
-	if p, ok := q.o.Handling[controller].Policy[l]; ok {
+	if p, ok := q.rules().Handling[controller].Policy[l]; ok {
 		return p
 	}
 	if p, ok := q.o.Policy[l]; ok {

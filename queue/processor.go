@@ -36,7 +36,7 @@ func checkProcessors(table map[string]Processor) error {
 // forwardBy gives the time by which a request has to be passed on, where that
 // is earlier than the answer's.
 func (q *Queue) forwardBy(controller string, p period, in Incoming) period {
-	if _, ok := q.o.Processors[controller]; !ok {
+	if _, ok := q.rules().Processors[controller]; !ok {
 		return p
 	}
 	rule, ok := clock.ByID("EU-FORWARD")
@@ -130,10 +130,10 @@ func (q *Queue) forwardTo(c *Case, controller string) (address.Address, error) {
 			return address.Address{}, fmt.Errorf("%w: controller %q is not configured", ErrDraft, controller)
 		}
 		contact = k.Contact
-		if role, ok := q.o.Processors[controller]; ok {
+		if role, ok := q.rules().Processors[controller]; ok {
 			contact = role.To
 		}
-	} else if role, ok := q.o.Processors[c.Controller]; ok {
+	} else if role, ok := q.rules().Processors[c.Controller]; ok {
 		contact = role.To
 	} else {
 		return address.Address{}, fmt.Errorf("%w: controller %q answers for itself", ErrDraft, c.Controller)

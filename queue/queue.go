@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 
@@ -30,6 +31,8 @@ type Queue struct {
 	metrics *metrics
 	waitAOF bool
 	scripts sync.Map // hashes the server was given
+
+	reloaded atomic.Pointer[Rules] // nil: the Options' own
 
 	calendars map[string]*clock.Calendar // of controllers with further days off
 }

@@ -77,7 +77,7 @@ func openOrder(key *vault.Key, f map[string]string, no string, index int) (order
 // connector is the system a task was given to; nil where the configuration
 // lost it. Labels don't count here: they may have been corrected since.
 func (q *Queue) connector(c *Case, t Task) fulfil.Connector {
-	for _, s := range q.o.Connections {
+	for _, s := range q.rules().Connections {
 		if s.Connector.Name() == t.System && (s.Controller == "" || s.Controller == c.Controller) {
 			return s.Connector
 		}

@@ -105,7 +105,7 @@ func (h Hook) takes(event, controller string) bool {
 
 // target is the controller's own aim in working days.
 func (q *Queue) target(controller string) int {
-	if n := q.o.Handling[controller].Target; n > 0 {
+	if n := q.rules().Handling[controller].Target; n > 0 {
 		return n
 	}
 	return 5
@@ -113,12 +113,12 @@ func (q *Queue) target(controller string) int {
 
 // fourEyes tells whether an act needs a second operator.
 func (q *Queue) fourEyes(controller, act string) bool {
-	return slices.Contains(q.o.Handling[controller].FourEyes, act)
+	return slices.Contains(q.rules().Handling[controller].FourEyes, act)
 }
 
 // heldByLaw gives the configured legal hold on a controller's cases, if any.
 func (q *Queue) heldByLaw(controller string) (LegalHold, bool) {
-	for _, h := range q.o.LegalHolds {
+	for _, h := range q.rules().LegalHolds {
 		if h.Controller == controller && (h.Until.IsZero() || q.o.Now().Before(h.Until)) {
 			return h, true
 		}
@@ -128,7 +128,7 @@ func (q *Queue) heldByLaw(controller string) (LegalHold, bool) {
 
 // customer finds the customer whose mail domain an address has.
 func (q *Queue) customer(controller string, a address.Address) (Customer, bool) {
-	for _, c := range q.o.Customers {
+	for _, c := range q.rules().Customers {
 		if c.Controller == controller && slices.ContainsFunc(c.Domains, func(d string) bool { return strings.EqualFold(d, a.Domain()) }) {
 			return c, true
 		}

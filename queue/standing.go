@@ -38,7 +38,7 @@ func (q *Queue) Notice(controller, lang string) (ProcessingNotice, bool) {
 	for _, want := range []string{lang, q.controller(controller).Language, "en", ""} {
 		var best ProcessingNotice
 		base, _, _ := strings.Cut(strings.ToLower(want), "-")
-		for _, n := range q.o.Handling[controller].Notices {
+		for _, n := range q.rules().Handling[controller].Notices {
 			if (want == "" || strings.EqualFold(n.Language, base)) && n.Version <= today && n.Version > best.Version {
 				best = n
 			}
@@ -109,8 +109,12 @@ type PublishedNotice struct {
 // PublishNotices keeps every configured notice: a version, once published,
 // stays as it was. A text that changed under the same version is an error.
 func (q *Queue) PublishNotices(ctx context.Context) error {
+	return q.publishNotices(ctx, q.rules().Handling)
+}
+
+func (q *Queue) publishNotices(ctx context.Context, table map[string]Handling) error {
 	var errs []error
-	for id, h := range q.o.Handling {
+	for id, h := range table {
 		for _, n := range h.Notices {
 			field := id + " " + n.Version + " " + strings.ToLower(n.Language)
 			raw, err := json.Marshal(PublishedNotice{id, q.o.Now(), n})

@@ -115,7 +115,7 @@ func (q *Queue) HandOver(ctx context.Context, number, actor, note string) (int, 
 	if err != nil {
 		return 0, err
 	}
-	to, err := address.Parse(q.o.Handling[c.Controller].Support)
+	to, err := address.Parse(q.rules().Handling[c.Controller].Support)
 	if err != nil {
 		return 0, fmt.Errorf("%w: controller %q has no support_contact", ErrDraft, c.Controller)
 	}
