@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"postern/gateway/stream"
+	"postern/gateway/throttle"
 	"postern/gateway/webpage"
 )
 
@@ -25,8 +26,8 @@ type handler struct {
 	opts    Options
 	count   *prometheus.CounterVec
 
-	perClient, total *limiter
-	inviter          *Inviter // nil without a mailer
+	limits  throttle.Taker
+	inviter *Inviter // nil without a mailer
 }
 
 // NewHandler makes the pages. streams is asked for each request, so that a
@@ -51,8 +52,7 @@ func NewHandler(reg Registry, streams func() *stream.Set, codec *Codec, opts Opt
 			return nil, fmt.Errorf("unsubscribe pages: %w", err)
 		}
 	}
-	h.perClient = newLimiter(time.Hour, opts.PerClient)
-	h.total = newLimiter(time.Hour, opts.Total)
+	h.limits = opts.counters()
 	h.count = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "postern_unsubscribe_requests_total",
 		Help: "Requests at the public pages. page: unsubscribe, undo, preferences, signup, confirm, fresh, other; result: shown, acted, broken, away, refused.",

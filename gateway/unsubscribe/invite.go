@@ -24,11 +24,11 @@ var ErrEnough = errors.New("the mailbox got enough of these mails today")
 // Inviter asks people to confirm that they signed up: the first step of double
 // opt-in (CON-12), for the page and for the API alike.
 type Inviter struct {
-	reg        Registry
-	codec      *Codec
-	texts      *webpage.Texts
-	opts       Options
-	perAddress *limiter
+	reg    Registry
+	codec  *Codec
+	texts  *webpage.Texts
+	opts   Options
+	limits throttle.Taker
 }
 
 // NewInviter makes an inviter. Of the options it needs Mailer and PublicURL
@@ -45,7 +45,7 @@ func NewInviter(reg Registry, codec *Codec, opts Options) (*Inviter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sign-up: %w", err)
 	}
-	return &Inviter{reg: reg, codec: codec, texts: texts, opts: opts, perAddress: newLimiter(24*time.Hour, opts.PerAddress)}, nil
+	return &Inviter{reg: reg, codec: codec, texts: texts, opts: opts, limits: opts.counters()}, nil
 }
 
 // Invitation is one sign-up. Wording is what the person saw and agreed to,
@@ -132,13 +132,7 @@ func (i *Inviter) Invite(ctx context.Context, inv Invitation) (id string, err er
 // spares tells whether a mailbox may get one more mail of these pages today.
 // All its tags and writings count as one.
 func (i *Inviter) spares(ctx context.Context, key string) (bool, error) {
-	if !i.perAddress.take(key, i.opts.Now()) {
-		return false, nil
-	}
-	if i.opts.Limits == nil {
-		return true, nil
-	}
-	return i.opts.Limits.Take(ctx, throttle.Limit{Name: "mailbox", Most: i.opts.PerAddress, Window: 24 * time.Hour}, key)
+	return i.limits.Take(ctx, throttle.Limit{Name: "mailbox", Most: i.opts.PerAddress, Window: 24 * time.Hour}, key)
 }
 
 // MessageID is that of the mail that asks to confirm a sign-up, made from the

@@ -28,11 +28,6 @@ type Registry interface {
 	Profile(ctx context.Context, controller string, a address.Address) (consent.Profile, error)
 }
 
-// Limits counts acts that all nodes share. *throttle.Limiter is one.
-type Limits interface {
-	Take(ctx context.Context, limit throttle.Limit, who string) (bool, error)
-}
-
 // Options of the public pages. The zero value works.
 type Options struct {
 	// BasePath stands before every path where a proxy serves the pages below
@@ -64,7 +59,7 @@ type Options struct {
 	// Limits counts these limits for all nodes together, so that nobody asks
 	// one node after the other. Where it fails nothing is sent. Default: each
 	// process counts by itself, for a single node or a test.
-	Limits Limits
+	Limits throttle.Taker
 	// EvenTime is the least time of an answer that must not tell whether an
 	// address is known. Default 400 ms.
 	EvenTime time.Duration
