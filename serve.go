@@ -30,6 +30,7 @@ import (
 	"postern/gateway/throttle"
 	"postern/gateway/unsubscribe"
 	"postern/intake"
+	"postern/queue/portal"
 )
 
 func (c *cli) serveCommand() *cobra.Command {
@@ -146,6 +147,9 @@ func (n *node) run(ctx context.Context) error {
 	sources.Go(func() error { return n.reloadOnHangup(sourceCtx, server) })
 	if err := n.offerSetup(ctx, pages, n.cfg.consoleURL()); err != nil {
 		n.log.Warn("console accounts can't be read", "err", err)
+	}
+	if err := n.queue.PublishNotices(ctx); err != nil {
+		n.log.Error("a processing notice can't be published as it stands", "err", err)
 	}
 	n.log.Info("ready", "hostname", n.cfg.Hostname, "public", n.cfg.Public.Listen, "operator", n.cfg.Operator.Listen)
 
@@ -269,13 +273,23 @@ func (n *node) publicServer() (*http.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive key of rate limits: %w", err)
 	}
+	limits := throttle.New(n.rdb, limitKey, time.Duration(n.cfg.Redis.Timeout))
 	handler, err := unsubscribe.NewHandler(n.consent, n.engine.Streams, n.codec, unsubscribe.Options{
 		PublicURL:  n.cfg.Public.URL,
 		Mailer:     mailer{n},
 		TrustProxy: n.cfg.Public.TrustProxy,
-		Limits:     throttle.New(n.rdb, limitKey, time.Duration(n.cfg.Redis.Timeout)),
+		Limits:     limits,
 		Metrics:    n.metrics,
 		Log:        n.log.With("room", "unsubscribe"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	cases, err := portal.NewHandler(n.queue, n.classifier, n.engine.Streams, portal.Options{
+		TrustProxy: n.cfg.Public.TrustProxy,
+		Limits:     limits,
+		Metrics:    n.metrics,
+		Log:        n.log.With("room", "portal"),
 	})
 	if err != nil {
 		return nil, err
@@ -283,6 +297,9 @@ func (n *node) publicServer() (*http.Server, error) {
 	pages := http.NewServeMux()
 	pages.Handle("POST /results/{connector}", n.resultsHandler())
 	pages.Handle("/", handler)
+	for _, path := range portal.Paths() {
+		pages.Handle(path, cases)
+	}
 	srv := unsubscribe.Server(pages, n.cfg.Public.Listen)
 	if n.cfg.Public.Cert != "" {
 		cert, err := tls.LoadX509KeyPair(n.cfg.Public.Cert, n.cfg.Public.Key)

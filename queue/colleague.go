@@ -30,6 +30,8 @@ type Ask struct {
 	Words string          // what the operator asks
 	Due   time.Duration   // default Options.TaskDue
 	Actor string          // "operator:<name>"
+
+	Letter bool // show what the person wrote; only where it is needed
 }
 
 func (a *Ask) connection() Connection {
@@ -128,6 +130,7 @@ type TaskView struct {
 	Due        time.Time
 	Answered   bool
 	Status     fulfil.Status
+	Letter     string // what the person wrote, where the operator ticked it
 }
 
 // TaskByToken reads the link of a task. Unknown and outdated links, and those
@@ -137,7 +140,17 @@ func (q *Queue) TaskByToken(ctx context.Context, token string) (TaskView, error)
 	if err != nil {
 		return TaskView{}, err
 	}
-	return TaskView{Case: c.Number, Controller: q.controller(c.Controller).Name, System: t.System, Verb: t.Verb, Words: o.Words, Person: o.Address,
+	letter := ""
+	if o.Letter {
+		shown, _, err := q.Show(ctx, c.Number)
+		if err != nil {
+			return TaskView{}, err
+		}
+		for _, in := range shown.Mails {
+			letter += strings.TrimSpace(in.Text) + "\n\n"
+		}
+	}
+	return TaskView{Letter: strings.TrimSpace(letter), Case: c.Number, Controller: q.controller(c.Controller).Name, System: t.System, Verb: t.Verb, Words: o.Words, Person: o.Address,
 		Facts: o.Facts, Asked: t.Asked, Due: t.Due, Answered: t.Done(), Status: t.Status}, nil
 }
 

@@ -232,6 +232,7 @@ type PackageFacts struct {
 	Left       int // tries
 	Fetched    int // how often it was fetched
 	Locked     bool
+	FetchedAt  time.Time // the last time, zero for never
 }
 
 // OpenPackage reads the link of a download. Unknown, replaced and expired ones
@@ -252,7 +253,12 @@ func (q *Queue) OpenPackage(ctx context.Context, token string) (PackageFacts, er
 	if p.Gone {
 		return PackageFacts{}, fmt.Errorf("download: %w", ErrUnknown)
 	}
-	return PackageFacts{c.Number, c.Controller, p.Language, p.Until, p.Size, max(0, maxCodes-p.Tries), len(p.Fetched), p.Tries >= maxCodes}, nil
+	facts := PackageFacts{Number: c.Number, Controller: c.Controller, Language: p.Language, Until: p.Until, Size: p.Size,
+		Left: max(0, maxCodes-p.Tries), Fetched: len(p.Fetched), Locked: p.Tries >= maxCodes}
+	if len(p.Fetched) > 0 {
+		facts.FetchedAt = p.Fetched[len(p.Fetched)-1]
+	}
+	return facts, nil
 }
 
 // Download is what the person gets.

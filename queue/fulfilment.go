@@ -168,6 +168,7 @@ type order struct {
 	Facts   map[string]string
 	Owner   string `json:",omitempty"` // a colleague's mail address
 	Words   string `json:",omitempty"` // what the operator asks of them
+	Letter  bool   `json:",omitempty"` // they may read what the person wrote
 }
 
 // ask writes the tasks down and sets them going.
@@ -197,7 +198,7 @@ func (q *Queue) ask(ctx context.Context, no string, o Order, who address.Address
 			if _, t.Person = s.Connector.(fulfil.Task); t.Person {
 				t.Due, need.Owner = q.taskDue(c, s.Due), s.Owner.Plain()
 				if o.colleague != nil {
-					need.Words = o.colleague.Words
+					need.Words, need.Letter = o.colleague.Words, o.colleague.Letter
 				}
 			}
 			if err := t.put(ch); err != nil {

@@ -62,7 +62,11 @@ func (q *Queue) Challenge(ctx context.Context, number string, to address.Address
 	until := q.proofUntil(&c)
 	days := max(1, int(until.Sub(q.o.Now()).Hours()/24))
 	lang := q.texts.Pick(c.Language, q.controller(c.Controller).Language)
-	l, err := q.write(&c, Draft{Step: reply.Identity, To: to, Effect: ActAsk, Actor: actor, Values: reply.Values{
+	effect := ActAsk
+	if c.State == Identity { // asked before: the mail may have been lost
+		effect = ActSent
+	}
+	l, err := q.write(&c, Draft{Step: reply.Identity, To: to, Effect: effect, Actor: actor, Values: reply.Values{
 		"link": strings.TrimSuffix(base, "/") + "/" + token, "right": q.rights(lang, c.Labels),
 		"n": fmt.Sprint(days),
 	}})

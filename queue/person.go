@@ -34,6 +34,7 @@ type Status struct {
 	Step       string // "received", "work" or "answered"
 	Since      time.Time
 	Withdrawn  bool
+	Waits      bool // for the person to confirm that it was them
 }
 
 // SendStatusLink mails a link to the page of a case if the address typed in is
@@ -90,7 +91,20 @@ func (q *Queue) Status(ctx context.Context, token string) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	s := Status{Number: c.Number, Controller: c.Controller, Language: c.Language, Labels: c.Labels, Received: c.Received, Due: c.Due, Step: "work", Since: c.OpenedAt, Withdrawn: c.State == Withdrawn}
+	s := Status{Number: c.Number, Controller: c.Controller, Language: c.Language, Labels: c.Labels, Received: c.Received}
+	if c.State == Merged { // what became of it is told by the case it lives on in
+		no, err := q.living(ctx, c.Number, c.Controller)
+		if err != nil {
+			return Status{}, err
+		}
+		if no == "" {
+			return Status{}, fmt.Errorf("one-time link: %w", ErrUnknown)
+		}
+		if c, _, _, err = q.load(ctx, no); err != nil {
+			return Status{}, err
+		}
+	}
+	s.Due, s.Step, s.Since, s.Withdrawn, s.Waits = c.Due, "work", c.OpenedAt, c.State == Withdrawn, c.State == Identity
 	switch {
 	case c.State == Received:
 		s.Step = "received"
