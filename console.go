@@ -13,6 +13,7 @@ import (
 
 	"postern/gateway/keys"
 	"postern/intake"
+	"postern/queue"
 	"postern/queue/console"
 	"postern/queue/console/auth"
 )
@@ -46,11 +47,29 @@ func (n *node) newConsole(poller *intake.Poller) (*console.Console, error) {
 	return console.New(console.Deps{
 		Cases: n.queue, Users: users, Trail: n.trail, Streams: n.engine.Streams, Prover: n.trail,
 		Modes: n.engine, Traffic: n.report, Spool: n.spool,
-		Alarms: func(ctx context.Context) []console.Alarm { return n.alarms(ctx, poller) },
+		Original: n.original,
+		Alarms:   func(ctx context.Context) []console.Alarm { return n.alarms(ctx, poller) },
 	}, forms, console.Options{
 		URL: n.cfg.Operator.URL, TrustProxy: n.cfg.Operator.TrustProxy,
 		Log: n.log.With("room", "console"),
 	})
+}
+
+// original fetches a mail from the mailbox it was read from, each time anew: the
+// mailbox is where originals are kept.
+func (n *node) original(ctx context.Context, in queue.Incoming) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for _, m := range n.cfg.Mailboxes {
+		if m.Name == in.Mailbox && m.Controller == in.Controller {
+			box, err := m.mailbox()
+			if err != nil {
+				return nil, err
+			}
+			return intake.Original(ctx, box, in)
+		}
+	}
+	return nil, queue.ErrUnknown
 }
 
 // alarms is what an operator has to see before any case.

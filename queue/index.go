@@ -20,6 +20,9 @@ type Index struct {
 	q    *Queue
 	mu   sync.Mutex
 	last *Snapshot
+
+	names    sync.RWMutex
+	byNumber map[string]*Case
 }
 
 // Snapshot is the state of all cases at one moment. It is immutable: the cases
@@ -28,11 +31,16 @@ type Snapshot struct {
 	Tick  int64   // number of the last change it holds
 	Cases []*Case // those due first, then ended ones newest first
 
-	byNumber map[string]*Case
+	x *Index
 }
 
-// Case finds one by its number, or nil.
-func (s *Snapshot) Case(number string) *Case { return s.byNumber[number] }
+// Case finds one by its number in the newest state that the index holds, or
+// nil.
+func (s *Snapshot) Case(number string) *Case {
+	s.x.names.RLock()
+	defer s.x.names.RUnlock()
+	return s.x.byNumber[number]
+}
 
 // NewIndex makes an empty index; the first Snapshot reads every case.
 func (q *Queue) NewIndex() *Index { return &Index{q: q} }
@@ -99,7 +107,7 @@ func (x *Index) load(ctx context.Context) (*Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("index cases: %w", err)
 	}
-	s := &Snapshot{Tick: tick, byNumber: make(map[string]*Case, len(numbers))}
+	s := &Snapshot{Tick: tick, x: x}
 	for chunk := range slices.Chunk(numbers, 1000) {
 		cases, err := x.q.readMany(ctx, chunk)
 		if err != nil {
@@ -107,10 +115,14 @@ func (x *Index) load(ctx context.Context) (*Snapshot, error) {
 		}
 		s.Cases = append(s.Cases, cases...)
 	}
-	for _, c := range s.Cases {
-		s.byNumber[c.Number] = c
-	}
 	slices.SortFunc(s.Cases, byDue)
+	byNumber := make(map[string]*Case, len(s.Cases))
+	for _, c := range s.Cases {
+		byNumber[c.Number] = c
+	}
+	x.names.Lock()
+	x.byNumber = byNumber
+	x.names.Unlock()
 	return s, nil
 }
 
@@ -124,28 +136,38 @@ func (x *Index) merge(ctx context.Context, numbers []string, tick int64) (*Snaps
 		}
 		fresh = append(fresh, cases...)
 	}
-	slices.SortFunc(fresh, byDue)
-	changed := make(map[string]bool, len(numbers))
+	s := &Snapshot{Tick: tick, x: x, Cases: slices.Clone(x.last.Cases)}
+	x.names.Lock()
+	defer x.names.Unlock()
+	gone := make(map[*Case]bool, len(numbers))
 	for _, no := range numbers {
-		changed[no] = true
-	}
-	s := &Snapshot{Tick: tick, Cases: make([]*Case, 0, len(x.last.Cases)+len(fresh)), byNumber: make(map[string]*Case, len(x.last.Cases)+len(fresh))}
-	add := func(c *Case) { s.Cases = append(s.Cases, c); s.byNumber[c.Number] = c }
-	for _, c := range x.last.Cases {
-		if changed[c.Number] {
-			continue
+		if old := x.byNumber[no]; old != nil {
+			gone[old] = true
+			delete(x.byNumber, no)
 		}
-		for len(fresh) > 0 && byDue(fresh[0], c) < 0 {
-			add(fresh[0])
-			fresh = fresh[1:]
-		}
-		add(c)
 	}
 	for _, c := range fresh {
-		add(c)
+		x.byNumber[c.Number] = c
+	}
+	if len(numbers) > fewChanges {
+		s.Cases = append(slices.DeleteFunc(s.Cases, func(c *Case) bool { return gone[c] }), fresh...)
+		slices.SortFunc(s.Cases, byDue)
+		return s, nil
+	}
+	for old := range gone {
+		if at, ok := slices.BinarySearchFunc(s.Cases, old, byDue); ok {
+			s.Cases = slices.Delete(s.Cases, at, at+1)
+		}
+	}
+	for _, c := range fresh {
+		at, _ := slices.BinarySearchFunc(s.Cases, c, byDue)
+		s.Cases = slices.Insert(s.Cases, at, c)
 	}
 	return s, nil
 }
+
+// fewChanges are put in their places one by one; more are sorted in.
+const fewChanges = 64
 
 // byDue orders live cases by what is due first, then ended ones newest first.
 func byDue(a, b *Case) int {

@@ -92,7 +92,7 @@ func (v *visit) fits(f filter, c *queue.Case, p *queue.Pacer) bool {
 			return false
 		}
 	default: // a group of Today
-		if v.todayKind(c, p.Of(c)) != f.View {
+		if v.todayKind(c, p) != f.View {
 			return false
 		}
 	}
@@ -100,9 +100,41 @@ func (v *visit) fits(f filter, c *queue.Case, p *queue.Pacer) bool {
 	if owner == "" {
 		owner = "-"
 	}
-	return (f.Right == "" || slices.Contains(c.Labels, classifier.Label(f.Right)) || f.Right == "none" && len(c.Labels) == 0) &&
+	return (f.Right == "" || asksFor(c, f.Right)) &&
 		(f.Lang == "" || c.Language == f.Lang) && (f.State == "" || string(c.State) == f.State) &&
 		(f.Controller == "" || c.Controller == f.Controller) && (f.Owner == "" || owner == f.Owner)
+}
+
+func asksFor(c *queue.Case, right string) bool {
+	return slices.Contains(c.Labels, classifier.Label(right)) || right == "none" && len(c.Labels) == 0
+}
+
+// values is a small set: for a dozen words faster than a map, and every case of
+// a long list is asked.
+type values []string
+
+func (s *values) add(word string) {
+	if !slices.Contains(*s, word) {
+		*s = append(*s, word)
+	}
+}
+
+// tallies counts a few words.
+type tallies []tally
+
+type tally struct {
+	word string
+	n    int
+}
+
+func (s *tallies) add(word string) {
+	for i := range *s {
+		if (*s)[i].word == word {
+			(*s)[i].n++
+			return
+		}
+	}
+	*s = append(*s, tally{word, 1})
 }
 
 // chip is a link that filters, with how many it would leave.
@@ -134,14 +166,17 @@ func (c *Console) cases(v *visit) error {
 	}
 	p := c.d.Cases.NewPacer()
 	var found []*queue.Case
-	rights, hidden := map[string]int{}, 0
-	langs, states, controllers, owners := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
+	rights, hidden := tallies{}, 0
+	var langs, states, controllers, owners values
 	anyRight := f
 	anyRight.Right = ""
 	skip := (f.Page - 1) * casesMost
 	total, all := 0, 0
 	for _, k := range s.Cases {
-		langs[k.Language], states[string(k.State)], controllers[k.Controller], owners[k.Owner] = true, true, true, true
+		langs.add(k.Language)
+		states.add(string(k.State))
+		controllers.add(k.Controller)
+		owners.add(k.Owner)
 		if !v.fits(anyRight, k, p) {
 			continue
 		}
@@ -151,9 +186,9 @@ func (c *Console) cases(v *visit) error {
 		}
 		all++
 		for _, l := range k.Labels {
-			rights[string(l)]++
+			rights.add(string(l))
 		}
-		if !v.fits(f, k, p) {
+		if f.Right != "" && !asksFor(k, f.Right) {
 			continue
 		}
 		if total >= skip && len(found) < casesMost {
@@ -241,22 +276,18 @@ func (v *visit) viewChips(f filter) []chip {
 }
 
 // rightChips are the rights asked for in the view, most first.
-func (v *visit) rightChips(f filter, counts map[string]int, all int) []chip {
+func (v *visit) rightChips(f filter, counts tallies, all int) []chip {
 	out := []chip{{Text: v.say("cases.any_right"), Href: f.query("right", ""), Count: all, Here: f.Right == ""}}
-	names := make([]string, 0, len(counts))
-	for name := range counts {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, func(a, b string) int { return cmp.Or(counts[b]-counts[a], strings.Compare(a, b)) })
-	for _, name := range names {
-		out = append(out, chip{Text: v.say("right." + name), Href: f.query("right", name), Count: counts[name], Here: f.Right == name})
+	slices.SortFunc(counts, func(a, b tally) int { return cmp.Or(b.n-a.n, strings.Compare(a.word, b.word)) })
+	for _, c := range counts {
+		out = append(out, chip{Text: v.say("right." + c.word), Href: f.query("right", c.word), Count: c.n, Here: f.Right == c.word})
 	}
 	return out
 }
 
-func (v *visit) choices(values map[string]bool, here string, text func(string) string) []choice {
+func (v *visit) choices(words values, here string, text func(string) string) []choice {
 	var out []choice
-	for value := range values {
+	for _, value := range words {
 		if value == "" {
 			value = "-"
 		}

@@ -21,17 +21,17 @@ type todayList struct {
 // fits.
 var todayKinds = []struct {
 	key  string
-	fits func(v *visit, c *queue.Case, p queue.Pace) bool
+	fits func(v *visit, c *queue.Case, level queue.PaceLevel) bool
 }{
-	{"overdue", func(_ *visit, _ *queue.Case, p queue.Pace) bool { return p.Level == queue.PaceLate }},
-	{"soon", func(_ *visit, _ *queue.Case, p queue.Pace) bool { return p.Level == queue.PaceClose }},
-	{"approval", func(v *visit, c *queue.Case, _ queue.Pace) bool {
+	{"overdue", func(_ *visit, _ *queue.Case, level queue.PaceLevel) bool { return level == queue.PaceLate }},
+	{"soon", func(_ *visit, _ *queue.Case, level queue.PaceLevel) bool { return level == queue.PaceClose }},
+	{"approval", func(v *visit, c *queue.Case, _ queue.PaceLevel) bool {
 		return v.user.Is(auth.Approver) && c.State.Live() && slices.Contains(c.Flags, queue.FlagApproval)
 	}},
-	{"read", func(_ *visit, c *queue.Case, _ queue.Pace) bool {
+	{"read", func(_ *visit, c *queue.Case, _ queue.PaceLevel) bool {
 		return c.State.Live() && (c.Abstain || slices.Contains(c.Flags, queue.FlagManual) || slices.Contains(c.Flags, queue.FlagAlert) && c.State == queue.Received)
 	}},
-	{"back", func(_ *visit, c *queue.Case, _ queue.Pace) bool {
+	{"back", func(_ *visit, c *queue.Case, _ queue.PaceLevel) bool {
 		return slices.ContainsFunc(c.Flags, func(f string) bool {
 			return f == queue.FlagUndeliverable || f == queue.FlagNews || f == queue.FlagTrouble || f == queue.FlagFailed
 		}) && c.State.Live()
@@ -39,12 +39,14 @@ var todayKinds = []struct {
 }
 
 // todayKind names the group of a case, "" where it can wait.
-func (v *visit) todayKind(c *queue.Case, p queue.Pace) string {
-	if !v.visible(c) {
+func (v *visit) todayKind(c *queue.Case, p *queue.Pacer) string {
+	level := p.Level(c)
+	waits := level != queue.PaceLate && level != queue.PaceClose && len(c.Flags) == 0 && !c.Abstain // most do: decided at once
+	if waits || !v.visible(c) {
 		return ""
 	}
 	for _, k := range todayKinds {
-		if k.fits(v, c, p) {
+		if k.fits(v, c, level) {
 			return k.key
 		}
 	}
@@ -54,7 +56,10 @@ func (v *visit) todayKind(c *queue.Case, p queue.Pace) string {
 func (c *Console) waitingToday(v *visit, s *queue.Snapshot) (int, error) {
 	n, p := 0, c.d.Cases.NewPacer()
 	for _, k := range s.Cases {
-		if v.todayKind(k, p.Of(k)) != "" {
+		if !k.State.Live() {
+			break // live ones come first
+		}
+		if v.todayKind(k, p) != "" {
 			n++
 		}
 	}
@@ -80,7 +85,10 @@ func (c *Console) today(v *visit) error {
 	groups := map[string][]*queue.Case{}
 	var next *queue.Case
 	for _, k := range s.Cases {
-		kind := v.todayKind(k, p.Of(k))
+		if !k.State.Live() {
+			break
+		}
+		kind := v.todayKind(k, p)
 		if kind == "" {
 			if next == nil && k.State.Live() && v.visible(k) {
 				next = k
