@@ -33,6 +33,13 @@ func (k *checker) handling() {
 			k.add("cases.texts", "%v", err)
 		}
 	}
+	c := k.c.Cases
+	if c.DownloadFor > c.KeepFiles {
+		k.add("cases.download_for", "%s is longer than keep_files (%s): the copy would be deleted while its link works", days(c.DownloadFor), days(c.KeepFiles))
+	}
+	if c.KeepFiles > c.KeepCases {
+		k.add("cases.keep_files", "%s is longer than keep_cases (%s): files never outlive their case", days(c.KeepFiles), days(c.KeepCases))
+	}
 	if s := k.c.Cases.ServiceStream; s != "" && !slices.ContainsFunc(k.c.Streams, func(x StreamConfig) bool { return x.Name == s }) {
 		k.add("cases.service_stream", "no [[stream]] has the name %q", s)
 	}

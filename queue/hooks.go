@@ -56,7 +56,7 @@ func (q *Queue) announce(ctx context.Context, n Notice) error {
 		}
 		at := q.o.Now()
 		raw, err := json.Marshal(job{Case: n.Case, Do: "hook", Try: "0",
-			N: strings.Join([]string{"notice", h.Name, n.Kind, n.Controller, n.Reason, millis(n.Due), millis(at)}, "|")})
+			N: strings.Join([]string{"notice", h.Name, n.Kind, n.Controller, strings.ReplaceAll(n.Reason, "|", "/"), millis(n.Due), millis(at)}, "|")})
 		if err != nil {
 			return fmt.Errorf("encode notice: %w", err)
 		}

@@ -345,11 +345,17 @@ func TestHooks(t *testing.T) {
 	w.drain()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.mu.Unlock()
+	w.q.tell(ctx, Notice{Kind: "task-overdue", Case: no, Controller: "shop", Reason: "archive | cellar"})
+	w.drain()
+	l.mu.Lock()
+	require.Equal(t, "archive / cellar", l.got[len(l.got)-1].Reason)
+	l.kinds = l.kinds[:len(l.kinds)-1]
 	require.ElementsMatch(t, []string{"case.open", "notice.half", "notice.three-quarters", "notice.three-days", "case.close"}, l.kinds)
 	for id, n := range l.ids {
 		require.LessOrEqual(t, n, 3, id)
 	}
-	require.Len(t, l.ids, 5, "tries of one event have one id")
+	require.Len(t, l.ids, 6, "tries of one event have one id")
 	for _, e := range l.got {
 		require.Equal(t, no, e.Case)
 		require.Equal(t, "shop", e.Controller)
