@@ -76,11 +76,15 @@ func (g *gallery) press(name, act string, status int64, words string) {
 // that POSTERN_SCREENSHOTS names (make screenshots).
 func TestPagesInBrowser(t *testing.T) {
 	into, shown := os.Getenv("POSTERN_SCREENSHOTS"), views
-	if into == "" { // light and dark, each at one width
-		into, shown = t.TempDir(), []browser.View{views[0], views[3]}
+	if into == "" {
+		into, shown = t.TempDir(), nil
 	}
 	chromium := browser.Start(t)
-	for _, l := range scripts {
+	for i, l := range scripts {
+		shown := shown
+		if shown == nil { // without pictures: light and dark, and each once in another script
+			shown = [][]browser.View{{views[0], views[3]}, {views[1]}, {views[2]}}[i]
+		}
 		t.Run(l.tag, func(t *testing.T) {
 			list := func(name, title string, number uint16) stream.Stream {
 				return stream.Stream{
