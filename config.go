@@ -78,6 +78,8 @@ type OperatorConfig struct {
 	SessionIdle Duration `toml:"session_idle"` // an unused session ends; default 30m
 	SessionMax  Duration `toml:"session_max"`  // any session ends; default 12h
 	TrustProxy  bool     `toml:"trust_proxy"`  // limits take the client from X-Forwarded-For
+
+	CorrectionTexts bool `toml:"correction_texts"` // corrections of labels are exported with the words of the mail
 }
 
 // LimitsConfig bounds what clients may take.

@@ -50,7 +50,7 @@ func (n *node) newConsole(poller *intake.Poller) (*console.Console, error) {
 		Original: n.original,
 		Alarms:   func(ctx context.Context) []console.Alarm { return n.alarms(ctx, poller) },
 	}, forms, console.Options{
-		URL: n.cfg.Operator.URL, TrustProxy: n.cfg.Operator.TrustProxy,
+		URL: n.cfg.Operator.URL, TrustProxy: n.cfg.Operator.TrustProxy, CorrectionTexts: n.cfg.Operator.CorrectionTexts,
 		Log: n.log.With("room", "console"),
 	})
 }

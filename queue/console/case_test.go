@@ -358,3 +358,73 @@ func TestEditing(t *testing.T) {
 }
 
 func base64Lines(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
+
+// giver is a system that gives what it holds.
+type giver struct{}
+
+func (giver) Name() string { return "shop" }
+
+func (giver) Do(context.Context, fulfil.Request) (fulfil.Outcome, error) {
+	return fulfil.Outcome{Status: fulfil.Done, Data: []byte(`{"name":"Alice","orders":[1,2]}`)}, nil
+}
+
+// The copy of the data: collected, looked through file by file, handed over
+// with a code that goes another way.
+func TestPackage(t *testing.T) {
+	w := newWorld(t, func(_ *Options, q *queue.Options) {
+		q.Connections = []queue.Connection{{Verbs: []fulfil.Verb{fulfil.Export}, Connector: giver{}}}
+	})
+	b, reader := w.signedIn("anna", auth.Operator), w.signedIn("rita", auth.Auditor)
+	no := w.open(w.mail("alice@example.com", "Which data do you hold about me?", classifier.Access))
+	path := "/cases/" + no
+	resp, page := b.post(path+"/package/build", nil)
+	require.Equal(t, http.StatusConflict, resp.StatusCode)
+	require.Contains(t, page, "That was not possible.")
+	b.done(path+"/move", url.Values{"act": {"identify"}, "reason": {"called-back"}, "note": {"ok"}})
+	require.Contains(t, b.get(path), "Collect the data")
+	b.done(path+"/collect", nil)
+	w.work(func() bool { tasks, _ := w.q.Tasks(t.Context(), no); return len(tasks) == 1 && tasks[0].Done() })
+	require.Contains(t, b.get(path), "Look through the package")
+	require.Contains(t, b.done(path+"/package/build", nil), "has to be looked through first")
+
+	files, err := w.q.PackageFiles(t.Context(), no)
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	resp, body := b.do("GET", path+"/package/files/"+files[0].ID, nil)
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	require.Contains(t, body, "Alice")
+	require.NotEmpty(t, w.recorded(ledger.KindView, "package-file"))
+	resp, _ = b.post(path+"/package/release", url.Values{"way": {"phone"}})
+	require.Equal(t, http.StatusConflict, resp.StatusCode, "not looked through")
+	resp, _ = b.post(path+"/package/tick", url.Values{"file": {files[0].ID}, "act": {"exclude"}})
+	require.Equal(t, http.StatusConflict, resp.StatusCode, "leaving out needs a reason")
+	for _, f := range files {
+		b.done(path+"/package/tick", url.Values{"file": {f.ID}, "act": {"keep"}})
+	}
+	require.Contains(t, b.get(path+"/package"), "of the checklist have no answer yet.")
+	answers := url.Values{}
+	for _, key := range queue.CheckKeys {
+		answers.Set("c_"+key, "Answered.")
+	}
+	b.done(path+"/package/checklist", answers)
+	require.NotContains(t, reader.get(path+"/package"), "Hand over the package")
+	resp, page = b.post(path+"/package/release", url.Values{"way": {"phone"}})
+	require.Equal(t, http.StatusOK, resp.StatusCode, page)
+	require.Contains(t, page, "It is shown this once.")
+	w.later(31 * time.Second)
+	w.work(func() bool { return w.state(no) == queue.Answered })
+	require.NotContains(t, b.get(path+"/package"), "It is shown this once.")
+}
+
+// Corrections of labels are exported without the words people wrote.
+func TestCorrections(t *testing.T) {
+	w := newWorld(t)
+	b, auditor := w.signedIn("anna", auth.Operator), w.signedIn("rita", auth.Auditor)
+	no := w.open(w.mail("alice@example.com", "My secret words.", classifier.Access))
+	b.done("/cases/"+no+"/move", url.Values{"act": {"label"}, "label": {"erasure"}})
+	resp, _ := b.do("GET", "/cases/corrections", nil)
+	require.Equal(t, http.StatusForbidden, resp.StatusCode)
+	got := auditor.get("/cases/corrections")
+	require.Contains(t, got, `"was":["access"],"labels":["erasure"]`)
+	require.NotContains(t, got, "secret")
+}

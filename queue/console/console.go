@@ -45,6 +45,8 @@ type Options struct {
 	URL        string // where operators reach it, as "https://postern.example.org"; default: any plain http
 	TrustProxy bool   // the client's address is the last of X-Forwarded-For
 
+	CorrectionTexts bool // corrections of labels are handed out with the words of the mail
+
 	Now func() time.Time // default time.Now
 	Log *slog.Logger     // default: discarded
 }
