@@ -65,7 +65,7 @@ type guess struct {
 // families are languages so near that a short text may be taken for another of
 // them, and whose words mean the same: each is read with the lexicons of all.
 var families = [][]string{
-	{"bg", "mk", "ru", "sr", "uk"}, {"bs", "hr", "sl", "sr"}, {"cs", "sk"}, {"da", "no"}, {"ca", "es", "gl", "pt"}, {"id", "ms"}, {"af", "nl"}, {"de", "lb"},
+	{"bg", "mk"}, {"ru", "uk"}, {"bs", "hr", "sr"}, {"cs", "sk"}, {"da", "no"}, {"id", "ms"}, {"af", "nl"}, {"de", "lb"},
 }
 
 // LangsOf returns the languages whose words are looked for in a text of

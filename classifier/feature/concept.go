@@ -34,12 +34,14 @@ right policy dpo howlong purpose where complain violate authority investigate fi
 contract processor client quest breach stranger
 remind noanswer deadline request answer agent thanks
 order login job holiday win pay product link law
-asked still system`)
+asked still system all more photo sign site secure gave help user now interest moved first other firm look ago`)
 
 // ids that are tested for by name
 var (
 	conceptNeg  = conceptID("neg")
 	conceptWait = conceptID("wait")
+	conceptTime = conceptID("deadline")
+	conceptAgo  = conceptID("ago")
 )
 
 // articleConcept is the first concept of the cited articles, above all names.
@@ -59,7 +61,8 @@ type stem struct {
 	langs   Langs
 	concept Concept
 	exact   bool   // the whole word, not its beginning
-	runes   uint8  // length, to know what may stand inside a compound
+	runes   uint8  // length
+	inner   bool   // may stand inside a word: a compound, or after a Semitic prefix
 	second  uint32 // hash of the second word, 0 for none
 	exact2  bool
 }
@@ -132,7 +135,15 @@ func loadLexicon(f *Folder) (*lexicon, error) {
 	return x, nil
 }
 
+// compounding languages write two words as one; prefixing ones write "the" and
+// "to" before a word without a space.
+var (
+	compounding = map[string]bool{"de": true, "nl": true, "sv": true, "da": true, "no": true, "fi": true, "et": true, "hu": true, "is": true, "lb": true, "af": true}
+	prefixing   = map[string]bool{"ar": true, "he": true, "fa": true}
+)
+
 func (x *lexicon) read(f *Folder, name, raw string, langs Langs) error {
+	tag := strings.TrimSuffix(path.Base(name), ".txt")
 	lines := bufio.NewScanner(strings.NewReader(raw))
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
@@ -148,6 +159,7 @@ func (x *lexicon) read(f *Folder, name, raw string, langs Langs) error {
 			first, second, _ := strings.Cut(f.Fold(w), "_")
 			s := stem{langs: langs, concept: c}
 			first, s.exact, s.runes = stemOf(first)
+			s.inner = compounding[tag] && s.runes >= 5 && !s.exact || prefixing[tag] && s.runes >= 3
 			if second != "" {
 				second, s.exact2, _ = stemOf(second)
 				s.second = hashString(second)
@@ -175,7 +187,7 @@ type mark struct {
 }
 
 // maxMarks bounds the work on one sentence.
-const maxMarks = 40
+const maxMarks = 56
 
 // marks lists the concepts of a sentence in order.
 func (x *lexicon) marks(dst []mark, ts []Token, langs Langs) []mark {
@@ -194,13 +206,19 @@ func (x *lexicon) marks(dst []mark, ts []Token, langs Langs) []mark {
 			dst = x.word(dst, ts, i, langs)
 		}
 	}
+	for i := range dst { // "before two months" is not "before you delete"
+		if dst[i].concept == conceptWait && i+1 < len(dst) && dst[i+1].concept == conceptTime && dst[i+1].at-dst[i].at <= 3 {
+			dst[i].concept = conceptAgo
+		}
+	}
 	return dst
 }
 
 // word finds the longest stem a word begins with, then those inside a compound.
 func (x *lexicon) word(dst []mark, ts []Token, i int, langs Langs) []mark {
 	w := ts[i].Word
-	for start, begun := 0, 0; start < len(w); {
+	first := len(dst)
+	for start := 0; start < len(w); {
 		h, best, bestAt := uint32(2166136261), []stem(nil), 0
 		for j := start; j < len(w); {
 			_, size := utf8.DecodeRuneInString(w[j:])
@@ -212,7 +230,7 @@ func (x *lexicon) word(dst []mark, ts []Token, i int, langs Langs) []mark {
 				continue
 			}
 			for _, s := range x.stems[h] {
-				if s.langs&langs != 0 && (!s.exact || j == len(w)) && (start == 0 || s.runes >= 5 && !s.exact || begun <= 3 && s.runes >= 3 && w[start] >= 0xD6) &&
+				if s.langs&langs != 0 && (!s.exact || j == len(w)) && (start == 0 || s.inner) &&
 					(s.second == 0 || near(ts, i, s)) {
 					best, bestAt = x.stems[h], j
 					break
@@ -226,22 +244,29 @@ func (x *lexicon) word(dst []mark, ts []Token, i int, langs Langs) []mark {
 				if w[0] >= 0xD6 { // Hebrew and Arabic put one letter before
 					next = 0
 				}
-				start, begun = size+next, begun+1
+				start = size + next
 			} else {
-				start, begun = start+size, begun+1
+				start += size
 			}
 			continue
 		}
-		last := Concept(0)
 		for _, s := range best {
-			if s.langs&langs != 0 && (!s.exact || bestAt == len(w)) && s.concept != last && (s.second == 0 || near(ts, i, s)) {
+			if s.langs&langs != 0 && (!s.exact || bestAt == len(w)) && (s.second == 0 || near(ts, i, s)) && !has(dst[first:], s.concept) {
 				dst = append(dst, mark{concept: s.concept, at: uint16(i)})
-				last = s.concept
 			}
 		}
 		start = bestAt
 	}
 	return dst
+}
+
+func has(ms []mark, c Concept) bool {
+	for _, m := range ms {
+		if m.concept == c {
+			return true
+		}
+	}
+	return false
 }
 
 // near tells whether the second word of s follows within four words.
@@ -335,7 +360,7 @@ func appendConcepts(dst []Feature, ms []mark, u *Unit) []Feature {
 			add((c*256+uint32(ms[i+1].concept))*256+uint32(ms[i+2].concept), kindConceptTriple, m.at)
 		}
 	}
-	n := min(len(distinct), 11)
+	n := min(len(distinct), 14)
 	for i := range n {
 		for j := i + 1; j < n; j++ {
 			a, b := uint32(distinct[i].concept), uint32(distinct[j].concept)

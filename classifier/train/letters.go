@@ -89,7 +89,7 @@ func (w *writer) compose() letter {
 		w.plain(&l, "spam", 1+w.r.IntN(2))
 	case dice < 78:
 		w.plain(&l, "reply", 1+w.r.IntN(3))
-	case dice < 83:
+	case dice < 85:
 		w.kept(&l)
 	default:
 		w.plain(&l, "other", 1+w.r.IntN(2))
@@ -112,7 +112,7 @@ func (w *writer) quote(l *letter) {
 	}
 	var lines []string
 	switch {
-	case slices.Contains(l.labels, "follow_up") && w.chance(35):
+	case slices.Contains(l.labels, "follow_up") && w.chance(45):
 		// what the text names is what is quoted
 		s := []string{"access", "access", "erasure", "erasure", "rectification", "objection", "portability"}[w.r.IntN(7)]
 		for _, k := range l.labels {
@@ -264,8 +264,11 @@ func (w *writer) surround(ops []string) []string {
 	if w.chance(30) {
 		body = append(body, w.say("threat"))
 	}
-	if w.chance(40) {
+	switch w.r.IntN(10) {
+	case 0, 1, 2:
 		body = append(body, w.say("id"))
+	case 3, 4:
+		body = append([]string{w.say("id"), w.say("id")}, body...)
 	}
 	return body
 }
@@ -294,6 +297,9 @@ func (w *writer) followUp(l *letter, sections []string) {
 		body = w.surround(body)
 	}
 	l.in.Subject = w.say("follow_up.s")
+	if sub := w.say(strings.Join(p.labels, "+") + ".s"); sub != "" {
+		l.in.Subject = sub
+	}
 	if l.in.Subject == "" || w.chance(40) {
 		l.in.Subject = w.neutralSubject()
 	}
