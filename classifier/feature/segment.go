@@ -59,7 +59,7 @@ func (s *Segmenter) Units(subject, text string) []Unit {
 				return out
 			}
 			u := s.unit(part)
-			if len(u.Tokens) == 0 {
+			if !u.says() {
 				continue
 			}
 			u.Item = p.item
@@ -76,6 +76,16 @@ func (s *Segmenter) Units(subject, text string) []Unit {
 		}
 	}
 	return out
+}
+
+// says tells whether a unit holds more than initials and numbers.
+func (u *Unit) says() bool {
+	for i := range u.Tokens {
+		if t := &u.Tokens[i]; t.Ideo || !t.Number && len(t.Word) > 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // QuotedLines returns what a text quotes with ">", without the marks.
@@ -185,6 +195,17 @@ func sentences(p string) []string {
 		end := i + utf8.RuneLen(r)
 		switch r {
 		case '。', '！', '？', '।', '؟', '；':
+		case ')':
+			if !enumerates(p[start:i]) {
+				continue
+			}
+			if at := strings.LastIndexAny(p[start:i], " ("); at > 0 {
+				if s := strings.TrimSpace(strings.TrimRight(p[start:start+at], " (")); s != "" {
+					out = append(out, s)
+				}
+			}
+			start = end
+			continue
 		case '.', '!', '?', ';':
 			if end < len(p) && p[end] != ' ' {
 				continue
@@ -204,6 +225,29 @@ func sentences(p string) []string {
 		out = append(out, s)
 	}
 	return out
+}
+
+// enumerates tells whether the text before a bracket ends in the number or
+// letter of a list inside a sentence: "I ask you to 1) send ... 2) delete ...".
+func enumerates(before string) bool {
+	at := strings.LastIndexAny(before, " (")
+	mark := before[at+1:]
+	if len(mark) == 0 || len(mark) > 3 || at >= 0 && before[at] == '(' && at > 0 && before[at-1] != ' ' {
+		return false
+	}
+	switch {
+	case isNumber(mark):
+		// "Article 6(1)" and "Article 12 (3)" are no lists
+		return len(mark) < 3 && !(at >= 0 && before[at] == '(' && endsInNumber(before[:at]))
+	case mark == "a" || mark == "b" || mark == "c" || mark == "d" || mark == "i" || mark == "ii" || mark == "iii" || mark == "iv":
+		return !endsInNumber(strings.TrimRight(before[:max(at, 0)], " ("))
+	}
+	return false
+}
+
+func endsInNumber(s string) bool {
+	s = strings.TrimRight(s, " ")
+	return s != "" && (s[len(s)-1] >= '0' && s[len(s)-1] <= '9' || s[len(s)-1] == ')')
 }
 
 // endsSentence judges a full stop by the word before and the letter after it.

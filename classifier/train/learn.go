@@ -36,11 +36,30 @@ const (
 
 var epochs = 8
 
+// averaged is over how many of the last passes the weights are averaged, since
+// each pass ends a little nearer to the sentences it saw last.
+const averaged = 3
+
 // table is a half of the weights, one row of perThread outputs a bucket.
-type table struct{ w, g []float32 }
+type table struct{ w, g, sum []float32 }
 
 func newTable(buckets int) table {
-	return table{make([]float32, buckets*perThread), make([]float32, buckets*perThread)}
+	return table{make([]float32, buckets*perThread), make([]float32, buckets*perThread), make([]float32, buckets*perThread)}
+}
+
+// note adds the weights as they are to the sum of those to be averaged.
+func (t *table) note() {
+	for i, v := range t.w {
+		t.sum[i] += v
+	}
+}
+
+// mean sets the weights to the average of those noted.
+func (t table) mean() table {
+	for i, v := range t.sum {
+		t.w[i] = float32(v / averaged)
+	}
+	return t
 }
 
 // train fits one logistic regression per output by AdaGrad, each thread its own outputs.
@@ -87,8 +106,8 @@ func fit(samples []sample, seed uint64, first int) (words, concepts table, bias 
 			}
 			norm, conNorm := classifier.Norm(len(kept)), classifier.ConceptNorm(len(keptConcepts))
 			var z, c [perThread]float32
-			words.sum(&z, kept)
-			concepts.sum(&c, keptConcepts)
+			words.add(&z, kept)
+			concepts.add(&c, keptConcepts)
 			for k := range perThread {
 				truth := s.truth[first+k]
 				if truth == 2 {
@@ -107,8 +126,12 @@ func fit(samples []sample, seed uint64, first int) (words, concepts table, bias 
 				concepts.step(keptConcepts, k, float32(grad*conNorm), lr)
 			}
 		}
+		if epoch >= epochs-averaged {
+			words.note()
+			concepts.note()
+		}
 	}
-	return words, concepts, bias
+	return words.mean(), concepts.mean(), bias
 }
 
 // drop appends three quarters of the features.
@@ -121,7 +144,7 @@ func drop(dst, from []uint32, r *rand.Rand) []uint32 {
 	return dst
 }
 
-func (t *table) sum(z *[perThread]float32, hashes []uint32) {
+func (t *table) add(z *[perThread]float32, hashes []uint32) {
 	for _, h := range hashes {
 		row := t.w[int(h)*perThread : int(h)*perThread+perThread]
 		for k := range perThread {

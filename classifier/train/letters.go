@@ -268,7 +268,13 @@ func (w *writer) surround(ops []string) []string {
 	case 0, 1, 2:
 		body = append(body, w.say("id"))
 	case 3, 4:
-		body = append([]string{w.say("id"), w.say("id")}, body...)
+		lines := []string{w.say("id")}
+		for range 1 + w.r.IntN(3) {
+			lines = append(lines, head(w.r))
+		}
+		body = append(lines, body...)
+	case 5:
+		body = append(body, head(w.r))
 	}
 	return body
 }
@@ -304,6 +310,31 @@ func (w *writer) followUp(l *letter, sections []string) {
 		l.in.Subject = w.neutralSubject()
 	}
 	l.in.Text = w.wrap(body)
+}
+
+// head is a line of a letter's head or foot, which every language writes alike.
+func head(r *rand.Rand) string {
+	pick := func(of ...string) string { return of[r.IntN(len(of))] }
+	initials := string(rune('A'+r.IntN(26))) + ". " + string(rune('A'+r.IntN(26))) + "."
+	switch r.IntN(9) {
+	case 0:
+		return initials
+	case 1:
+		return fill(pick("PLACE", "COMPANY", "COMPANY Ltd", "COMPANY GmbH", "COMPANY Marketing S.A.", "COMPANY Lists Ltd", "COMPANY Mail Order", "COMPANY Media", "COMPANY Direct"), r)
+	case 2:
+		return fill(pick("Email", "E-mail", "E-Mail", "Mail", "e-mail", "EMAIL")+pick(": ", " ", " - ")+"user.name@example.org", r)
+	case 3:
+		return fill(pick("Tel", "Tel.", "Phone", "Fax", "Mobile", "ID", "Ref", "No", "Nr", "Nr.", "N.º", "Account", "User", "Login", "IBAN")+pick(": ", " ")+"NUM", r)
+	case 4:
+		return pick("Marketing", "Marketing team", "Privacy team", "CRM", "Newsletter team", "HR", "IT", "Support", "Legal", "DPO", "Online Marketing", "Customer Care")
+	case 5:
+		return initials + ", " + pick("Marketing", "HR", "IT", "DPO", "user.name@example.org", "client@example.com")
+	case 6:
+		return pick("BY EMAIL", "By email and post", "Via e-mail", "By registered post", "PER E-MAIL", "Per e-mail", "Par e-mail", "Via PEC")
+	case 7:
+		return fill("DATE", r)
+	}
+	return fill("PLACE", r)
 }
 
 func (w *writer) neutralSubject() string {

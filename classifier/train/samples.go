@@ -75,10 +75,17 @@ func (m *maker) samples(langs []*language, use func(*phrase) bool) []sample {
 			}
 		}
 		out = m.joined(out, w, mask, perPhrase)
+		for range headSamples {
+			m.known.next()
+			out = m.add(out, head(m.r), mask, 1)
+		}
 	}
 	m.known.bucket(out)
 	return out
 }
+
+// headSamples is how many lines of letter heads each language learns to pass over.
+const headSamples = 250
 
 // joined makes sentences of two phrases: two requests by "and", or a request
 // with the sentence around it, since people do not end sentences as they should.

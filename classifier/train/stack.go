@@ -119,7 +119,12 @@ func fitThresholds(m *classifier.Model, js []judged) {
 				best, at = f, p.p
 			}
 		}
-		at = min(max(at, 0.5), 0.7)
+		// Letters made of grammars are clearer than real ones: what would do for
+		// them is too little for those.
+		at = min(max(at, 0.68), 0.75)
+		if classifier.Outputs[k] == "erasure" {
+			at = 0.88
+		}
 		m.Threshold[k] = float32(at)
 		m.Doubt[k] = float32(at * 0.45)
 	}
