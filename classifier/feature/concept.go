@@ -34,7 +34,7 @@ right policy dpo howlong purpose where complain violate authority investigate fi
 contract processor client quest breach stranger
 remind noanswer deadline request answer agent thanks
 order login job holiday win pay product link law
-asked still system all more photo sign site secure gave help user now interest moved first other firm look ago`)
+asked still system all more photo sign site secure gave help user now interest moved first other firm look ago await`)
 
 // ids that are tested for by name
 var (
