@@ -392,8 +392,12 @@ func scopeMarks(ms []mark) {
 			continue
 		}
 		for j := range ms {
-			if d := int(ms[j].at) - int(ms[i].at); j != i && d >= -3 && d <= 7 {
+			switch d := int(ms[j].at) - int(ms[i].at); {
+			case j == i || d < -7 || d > 7:
+			case d > 0 || s == Delays && d >= -3:
 				ms[j].scope |= s
+			case d <= 0 && s == Negates:
+				ms[j].scope |= Denies
 			}
 		}
 	}

@@ -16,6 +16,7 @@ type Scope uint8
 const (
 	Negates Scope = 1 << iota // "not", "never", "without"
 	Delays                    // "before", "until"
+	Denies                    // a negation behind: "delete I do not want"
 )
 
 // Extractor computes features. It is safe for concurrent use.
