@@ -138,10 +138,18 @@ func (c *Classifier) judge(res *Result, p *[NumOutputs]float64, e *Evidence) {
 	}
 	unsure := len(res.Decided) == 0 && e.units == 0 && !e.subject
 	for k := range numLabels {
-		if d := c.model.Doubt[k]; p[k] < float64(c.model.Threshold[k]) && p[k] >= float64(d) {
+		switch {
+		case p[k] >= float64(c.model.Threshold[k]):
+		case len(res.Decided) == 0:
+			// Nothing found: a hint of a request is enough for a person to look.
+			unsure = unsure || p[k] >= hint
+		case Label(Outputs[k]) == Erasure:
 			// Beside a decided label only a possible erasure is worth a person's time.
-			unsure = unsure || len(res.Decided) == 0 || Label(Outputs[k]) == Erasure
+			unsure = unsure || p[k] >= float64(c.model.Doubt[k])
 		}
+	}
+	if len(res.Decided) == 0 && e.understood() < leastKnown {
+		unsure = true // a language or a subject that was never learnt
 	}
 	switch {
 	case above(outFollowUp):
@@ -166,6 +174,11 @@ func (c *Classifier) judge(res *Result, p *[NumOutputs]float64, e *Evidence) {
 		res.Asker = "subject"
 	}
 }
+
+const (
+	hint       = 0.2  // score of a label below which nothing was asked
+	leastKnown = 0.25 // share of words known, below which a mail was not understood
+)
 
 // ownSubject returns the subject unless it is another mail's: an answer's
 // subject was written by the one who is answered.

@@ -16,6 +16,8 @@ type Evidence struct {
 	units   int
 	quoted  int
 	subject bool
+	met     int // features of words in all, and those known from training
+	known   int
 }
 
 // maxQuoted bounds the sentences read of what a mail quotes.
@@ -31,10 +33,11 @@ func (c *Classifier) gather(units, quoted []feature.Unit, langs feature.Langs, s
 	}
 	alone := len(units) == 1
 	for i := range units {
-		z, ok := c.score(&units[i], langs, s)
+		z, known, ok := c.score(&units[i], langs, s)
 		if !ok {
 			continue
 		}
+		e.met, e.known = e.met+len(s.features), e.known+known
 		if units[i].Subject {
 			e.subject = true
 			for k, v := range z {
@@ -61,7 +64,7 @@ func (c *Classifier) gather(units, quoted []feature.Unit, langs feature.Langs, s
 		}
 	}
 	for i := range min(len(quoted), maxQuoted) {
-		if z, ok := c.score(&quoted[i], langs, s); ok {
+		if z, _, ok := c.score(&quoted[i], langs, s); ok {
 			e.quoted++
 			for k, v := range z {
 				e.Quoted[k] = max(e.Quoted[k], v)
@@ -71,14 +74,18 @@ func (c *Classifier) gather(units, quoted []feature.Unit, langs feature.Langs, s
 	return e
 }
 
-// score gives a sentence's logits.
-func (c *Classifier) score(u *feature.Unit, langs feature.Langs, s *scratch) (z [NumOutputs]float32, ok bool) {
+// score gives a sentence's logits and how many of its features are known.
+func (c *Classifier) score(u *feature.Unit, langs feature.Langs, s *scratch) (z [NumOutputs]float32, known int, ok bool) {
 	s.features = c.extract.Append(s.features[:0], u, langs, &s.buffer)
 	if len(s.features) == 0 {
-		return z, false
+		return z, 0, false
 	}
-	return c.model.logits(s.features), true
+	z, known = c.model.logits(s.features)
+	return z, known, true
 }
+
+// understood is the share of a mail that training knew, 0 to 1.
+func (e *Evidence) understood() float64 { return float64(e.known) / float64(max(e.met, 1)) }
 
 // Inputs returns the numbers the stack multiplies.
 func (e *Evidence) Inputs() (in [StackInputs]float32) {

@@ -159,8 +159,8 @@ func (m *Model) Knows(hash uint32) bool {
 	return m.Known[h/8]&(1<<(h%8)) != 0
 }
 
-// logits sums the weights of a sentence's features.
-func (m *Model) logits(fs []feature.Feature) (out [NumOutputs]float32) {
+// logits sums the weights of a sentence's features, and counts those known.
+func (m *Model) logits(fs []feature.Feature) (out [NumOutputs]float32, known int) {
 	var acc, con [NumOutputs]int32
 	concepts := 0
 	for _, f := range fs {
@@ -176,6 +176,7 @@ func (m *Model) logits(fs []feature.Feature) (out [NumOutputs]float32) {
 		if !m.Knows(f.Hash) {
 			continue
 		}
+		known++
 		at := int(f.Hash>>(32-WeightBits)) * NumOutputs
 		w := m.Weights[at : at+NumOutputs : at+NumOutputs]
 		for k := range NumOutputs {
@@ -186,7 +187,7 @@ func (m *Model) logits(fs []feature.Feature) (out [NumOutputs]float32) {
 	for k := range out {
 		out[k] = m.Bias[k] + float32(float32(acc[k])*m.Scale[k])*norm + float32(float32(con[k])*m.ConScale[k])*conNorm
 	}
-	return out
+	return out, known
 }
 
 func sigmoid(z float32) float64 { return 1 / (1 + math.Exp(-float64(z))) }
