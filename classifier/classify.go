@@ -82,11 +82,18 @@ func (c *Classifier) Classify(in Input) Result {
 	inputs := e.Inputs()
 	p := c.model.stack(&inputs)
 	res := Result{Regime: regimeOf(units), Language: guess.tag}
+	if !e.plain { // deleting is spoken of, but with a "not" or "before" in each sentence
+		p[erasureOutput] = min(p[erasureOutput], unclearErasure)
+	}
 	c.decide(&res, &p)
 	c.judge(&res, &p, &e)
 	res.Reasons = c.reasons(&res, units, guess.langs, &e, s)
 	return res
 }
+
+// unclearErasure bounds the score of an erasure that no sentence plainly asks
+// for: below any threshold to decide, within the doubt that a person resolves.
+const unclearErasure = 0.6
 
 // decide lists labels by score and picks those above their threshold.
 func (c *Classifier) decide(res *Result, p *[NumOutputs]float64) {

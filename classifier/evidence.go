@@ -16,9 +16,12 @@ type Evidence struct {
 	units   int
 	quoted  int
 	subject bool
-	met     int // features of words in all, and those known from training
+	plain   bool // a sentence or quotation speaks for erasure without "not" or "before"
+	met     int  // features of words in all, and those known from training
 	known   int
 }
+
+var erasureOutput = outputIndex[string(Erasure)]
 
 // maxQuoted bounds the sentences read of what a mail quotes.
 const maxQuoted = 40
@@ -38,6 +41,7 @@ func (c *Classifier) gather(units, quoted []feature.Unit, langs feature.Langs, s
 			continue
 		}
 		e.met, e.known = e.met+len(s.features), e.known+known
+		e.plain = e.plain || z[erasureOutput] > 0 && !s.buffer.Forbids()
 		if units[i].Subject {
 			e.subject = true
 			for k, v := range z {
@@ -66,6 +70,7 @@ func (c *Classifier) gather(units, quoted []feature.Unit, langs feature.Langs, s
 	for i := range min(len(quoted), maxQuoted) {
 		if z, _, ok := c.score(&quoted[i], langs, s); ok {
 			e.quoted++
+			e.plain = e.plain || z[erasureOutput] > 0 && !s.buffer.Forbids()
 			for k, v := range z {
 				e.Quoted[k] = max(e.Quoted[k], v)
 			}

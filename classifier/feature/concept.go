@@ -40,6 +40,7 @@ asked still system all more photo sign site secure gave help user now interest m
 var (
 	conceptNeg  = conceptID("neg")
 	conceptWait = conceptID("wait")
+	conceptDel  = conceptID("del")
 	conceptTime = conceptID("deadline")
 	conceptAgo  = conceptID("ago")
 )

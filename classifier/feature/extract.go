@@ -113,6 +113,21 @@ type Buffer struct {
 	marks  []mark
 }
 
+// Forbids tells whether the sentence last read speaks of deleting only under a
+// "not" or "before".
+func (b *Buffer) Forbids() bool {
+	found := false
+	for _, m := range b.marks {
+		if m.concept == conceptDel {
+			if m.scope == 0 {
+				return false
+			}
+			found = true
+		}
+	}
+	return found
+}
+
 // appendInner adds beginnings and inner parts, which carry meaning across
 // inflection, compounding and typing errors.
 func appendInner(dst []Feature, w string, h hashed, at uint16) []Feature {

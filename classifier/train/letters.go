@@ -31,7 +31,16 @@ func (w *writer) pick(section string) *phrase {
 	if len(all) == 0 {
 		return nil
 	}
-	start := w.r.IntN(len(all))
+	// one in five of those that are often mistaken, where there are any
+	start, hard := w.r.IntN(len(all)), w.chance(20)
+	for i := range all {
+		if p := all[(start+i)%len(all)]; w.use(p) && (!hard || p.hard) {
+			return p
+		}
+	}
+	if !hard {
+		return nil
+	}
 	for i := range all {
 		if p := all[(start+i)%len(all)]; w.use(p) {
 			return p

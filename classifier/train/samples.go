@@ -65,12 +65,16 @@ func (m *maker) samples(langs []*language, use func(*phrase) bool) []sample {
 					continue
 				}
 				m.known.next()
-				for range min(perPhrase, 2+ways(p.text, perPhrase)) {
+				weight, times := float32(1), min(perPhrase, 2+ways(p.text, perPhrase))
+				if p.hard {
+					weight, times = hardWeight, times+4
+				}
+				for range times {
 					text := noise(spin(p.text, m.r), m.r, 12)
 					if m.r.IntN(12) == 0 {
 						text = latin(l.tag, text)
 					}
-					out = m.add(out, text, mask, 1, p)
+					out = m.add(out, text, mask, weight, p)
 				}
 			}
 		}
@@ -83,6 +87,9 @@ func (m *maker) samples(langs []*language, use func(*phrase) bool) []sample {
 	m.known.bucket(out)
 	return out
 }
+
+// hardWeight is what a case often mistaken counts for beside another.
+const hardWeight = 2.5
 
 // headSamples is how many lines of letter heads each language learns to pass over.
 const headSamples = 250

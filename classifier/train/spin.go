@@ -17,6 +17,7 @@ type phrase struct {
 	ok     []string // outputs that may be said of it; training ignores them
 	text   string   // with {a|b} alternatives, macros already put in
 	fold   int      // 0..folds-1
+	hard   bool     // of a file of cases often mistaken
 }
 
 // language is one file of the data folder.
@@ -54,7 +55,8 @@ func loadLanguages(dir string) ([]*language, error) {
 		if n := len(out); n == 0 || out[n-1].tag != tag {
 			out = append(out, &language{tag: tag, sections: map[string][]*phrase{}})
 		}
-		if err := out[len(out)-1].parse(string(raw)); err != nil {
+		hard := strings.Count(filepath.Base(name), ".") > 1
+		if err := out[len(out)-1].parse(string(raw), hard); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -66,7 +68,7 @@ func loadLanguages(dir string) ([]*language, error) {
 
 // parse reads sections "[label+label ~ok]", macros "$name = a|b" and
 // phrases, one a line. Lines that start with # are comments.
-func (l *language) parse(raw string) error {
+func (l *language) parse(raw string, hard bool) error {
 	macros := map[string]string{}
 	section, ok := "", []string(nil)
 	for n, line := range strings.Split(raw, "\n") {
@@ -90,7 +92,7 @@ func (l *language) parse(raw string) error {
 			if strings.Count(text, "{") != strings.Count(text, "}") {
 				return fmt.Errorf("line %d: braces do not match", n+1)
 			}
-			p := &phrase{lang: l.tag, ok: ok, text: text}
+			p := &phrase{lang: l.tag, ok: ok, text: text, hard: hard}
 			if !neutralSections[section] {
 				p.labels = strings.Split(strings.TrimSuffix(section, ".s"), "+")
 			}
