@@ -3,6 +3,7 @@ package portal
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"postern/classifier"
 	"postern/gateway/webpage"
@@ -49,15 +50,14 @@ func (h *handler) answer(ctx context.Context, a *webpage.Ask, token string, yes 
 
 // asked tells in plain words what a case is about.
 func asked(a *webpage.Ask, labels []classifier.Label) []webpage.Fact {
-	var out []webpage.Fact
-	name := a.Say("you_asked")
+	var texts []string
 	for _, l := range labels {
 		if text := a.Say("ask_" + string(l)); text != "" {
-			out = append(out, webpage.Fact{Name: name, Value: text})
+			texts = append(texts, text)
 		}
 	}
-	if len(out) == 0 {
-		out = []webpage.Fact{{Name: name, Value: a.Say("ask_other")}}
+	if len(texts) == 0 {
+		texts = []string{a.Say("ask_other")}
 	}
-	return out
+	return []webpage.Fact{{Name: a.Say("you_asked"), Value: strings.Join(texts, "\n")}}
 }

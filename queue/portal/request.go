@@ -84,7 +84,7 @@ func (h *handler) requestOf(a *webpage.Ask) {
 		return
 	}
 	to, err := address.Parse(t.address)
-	if err != nil {
+	if err != nil || !strings.Contains(to.Domain(), ".") { // no public mailbox
 		h.show(a, "request", "refused", h.requestPage(a, t, http.StatusUnprocessableEntity, "bad_heading", "bad_lead"))
 		return
 	}

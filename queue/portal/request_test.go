@@ -90,6 +90,7 @@ func TestRequestFormFaults(t *testing.T) {
 		"agent without words":  ask("access", "agent", alice, ""),
 		"no address":           ask("access", "subject", "", "x"),
 		"address with a break": ask("access", "subject", "a@example.net\r\nBcc: b@example.net", "x"),
+		"no public domain":     ask("access", "subject", "a@localhost", "x"),
 		"two addresses":        ask("access", "subject", "a@example.net,b@example.net", "x"),
 		"too long":             ask("access", "subject", alice, strings.Repeat("x", maxMessage+1)),
 	} {
