@@ -97,7 +97,7 @@ type caseSite struct {
 	dovecot *env.DovecotServer
 }
 
-func newCaseSite(t *testing.T) *caseSite {
+func newCaseSite(t *testing.T, change ...func(*siteConfig)) *caseSite {
 	secret := "whsec_" + base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))
 	db := env.Redis(t)
 	shop := &shopSystem{t: t, db: redis.NewClient(&redis.Options{Addr: db.Addr})}
@@ -113,6 +113,9 @@ func newCaseSite(t *testing.T) *caseSite {
 	require.NoError(t, os.WriteFile(dpa, []byte("We process for you."), 0o600))
 	d := env.Dovecot(t)
 	s := newSite(t, func(c *siteConfig) {
+		for _, f := range change {
+			f(c)
+		}
 		c.Dovecot = d
 		c.Handling = `four_eyes = ["erase"]
 support_contact = "support@example.org"
