@@ -151,6 +151,9 @@ func (c *cli) demo(ctx context.Context, once bool) error {
 	t.say("  A mail of your own    swaks --server %s --from news@example.org --to anna@example.net --header 'Subject: Hello'", s.smtp)
 	t.say("                        curl smtp://%s --mail-from news@example.org --mail-rcpt anna@example.net -T message.eml", s.smtp)
 	t.say("  Write to privacy@     the form on the page above")
+	if code, err := s.node.newSetupCode(ctx, struct{}{}); err == nil {
+		t.say("  Operators' console    %s with the one-time code %s", code.URL, code.Code)
+	}
 	t.say("  Nothing of this is kept: Redis, mailbox and next hop live in this process.")
 	t.say("  Stop                  Ctrl-C")
 	select {

@@ -459,16 +459,3 @@ func (c *Console) nextCase(v *visit) error {
 	}
 	return v.redirect(casePath(first), "")
 }
-
-func (c *Console) waitingCases(v *visit, s *queue.Snapshot) (int, error) {
-	n := 0
-	for _, k := range s.Cases {
-		if !k.State.Live() {
-			break // live ones come first
-		}
-		if v.visible(k) {
-			n++
-		}
-	}
-	return n, nil
-}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"postern/gateway/stream"
@@ -62,7 +63,10 @@ type Console struct {
 	origins *http.CrossOriginProtection
 	csrfKey []byte
 	live    *hub
-	index   *queue.Index
+
+	countsMu sync.Mutex
+	counts   map[string]counts // of the rail, by user and roles
+	index    *queue.Index
 }
 
 // New parses all texts and templates. csrfKey, 32 bytes that all nodes share,
@@ -80,7 +84,7 @@ func New(d Deps, csrfKey []byte, o Options) (*Console, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Console{d: d, o: o, secure: strings.HasPrefix(o.URL, "https://"), csrfKey: csrfKey, origins: http.NewCrossOriginProtection()}
+	c := &Console{d: d, o: o, secure: strings.HasPrefix(o.URL, "https://"), csrfKey: csrfKey, counts: map[string]counts{}, origins: http.NewCrossOriginProtection()}
 	var err error
 	if c.texts, err = loadTexts(textFiles); err != nil {
 		return nil, err

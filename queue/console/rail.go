@@ -1,7 +1,9 @@
 package console
 
 import (
+	"fmt"
 	"slices"
+	"time"
 
 	"postern/queue"
 	"postern/queue/console/auth"
@@ -21,8 +23,8 @@ var railPages = []struct {
 	need       auth.Need
 	waiting    func(c *Console, v *visit, s *queue.Snapshot) (int, error)
 }{
-	{"today", "/", auth.Read(), (*Console).waitingToday},
-	{"cases", "/cases", auth.Read(), (*Console).waitingCases},
+	{"today", "/", auth.Read(), func(c *Console, v *visit, s *queue.Snapshot) (int, error) { return c.counted(v, s).today, nil }},
+	{"cases", "/cases", auth.Read(), func(c *Console, v *visit, s *queue.Snapshot) (int, error) { return c.counted(v, s).live, nil }},
 	{"aside", "/aside", auth.Work(), (*Console).waitingAside},
 	{"sending", "/sending", auth.Any(auth.Operator, auth.Approver, auth.Auditor, auth.Admin), (*Console).waitingSending},
 	{"users", "/users", auth.Any(auth.Admin), nil},
@@ -49,6 +51,43 @@ func (c *Console) rail(v *visit) ([]railItem, int64, error) {
 		out = append(out, item)
 	}
 	return out, s.Tick, nil
+}
+
+// counts is how many cases wait for one user.
+type counts struct {
+	tick   int64
+	minute time.Time // what is due changes with the time as well
+	today  int
+	live   int
+}
+
+// counted gives the counts of a user's rail; while no case changes they are
+// worked out once a minute.
+func (c *Console) counted(v *visit, s *queue.Snapshot) counts {
+	key, minute := v.user.Name+" "+fmt.Sprint(v.user.Roles), v.now().Truncate(time.Minute)
+	c.countsMu.Lock()
+	was, ok := c.counts[key]
+	c.countsMu.Unlock()
+	if ok && was.tick == s.Tick && was.minute.Equal(minute) {
+		return was
+	}
+	now := counts{tick: s.Tick, minute: minute}
+	p := c.d.Cases.NewPacer()
+	for _, k := range s.Cases {
+		if !k.State.Live() {
+			break // live ones come first
+		}
+		if v.visible(k) {
+			now.live++
+		}
+		if v.todayKind(k, p) != "" {
+			now.today++
+		}
+	}
+	c.countsMu.Lock()
+	defer c.countsMu.Unlock()
+	c.counts[key] = now
+	return now
 }
 
 // section is the rail's path of the page that is open: the longest that the

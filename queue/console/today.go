@@ -53,19 +53,6 @@ func (v *visit) todayKind(c *queue.Case, p *queue.Pacer) string {
 	return ""
 }
 
-func (c *Console) waitingToday(v *visit, s *queue.Snapshot) (int, error) {
-	n, p := 0, c.d.Cases.NewPacer()
-	for _, k := range s.Cases {
-		if !k.State.Live() {
-			break // live ones come first
-		}
-		if v.todayKind(k, p) != "" {
-			n++
-		}
-	}
-	return n, nil
-}
-
 // today shows what has to be done now. Whoever may not see cases is led to the
 // page they have.
 func (c *Console) today(v *visit) error {
