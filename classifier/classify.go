@@ -82,7 +82,7 @@ func (c *Classifier) Classify(in Input) Result {
 	inputs := e.Inputs()
 	p := c.model.stack(&inputs)
 	res := Result{Regime: regimeOf(units), Language: guess.tag}
-	if !e.plain { // deleting is spoken of, but with a "not" or "before" in each sentence
+	if !e.plain || !e.own { // deleting is spoken of, but of other things, or with a "not" or "before"
 		p[erasureOutput] = min(p[erasureOutput], unclearErasure)
 	}
 	c.decide(&res, &p)
@@ -164,7 +164,7 @@ func (c *Classifier) judge(res *Result, p *[NumOutputs]float64, e *Evidence) {
 		unsure = unsure && len(res.Decided) > 0
 	case len(res.Decided) > 0:
 		res.Kind = KindRequest
-	case above(outSpam) && !unsure:
+	case p[outputIndex[outSpam]] >= sureSpam && e.units > 1 && !unsure:
 		res.Kind = KindSpam
 	default:
 		res.Kind = KindOther
@@ -183,6 +183,7 @@ func (c *Classifier) judge(res *Result, p *[NumOutputs]float64, e *Evidence) {
 }
 
 const (
+	sureSpam   = 0.9  // what is set aside must be beyond doubt
 	hint       = 0.2  // score of a label below which nothing was asked
 	leastKnown = 0.25 // share of words known, below which a mail was not understood
 )

@@ -16,7 +16,8 @@ type Evidence struct {
 	units   int
 	quoted  int
 	subject bool
-	plain   bool // a sentence or quotation speaks for erasure without "not" or "before"
+	plain   bool // a sentence speaks for erasure without "not" or "before"
+	own     bool // and one of what is somebody's own
 	met     int  // features of words in all, and those known from training
 	known   int
 }
@@ -41,7 +42,7 @@ func (c *Classifier) gather(units, quoted []feature.Unit, langs feature.Langs, s
 			continue
 		}
 		e.met, e.known = e.met+len(s.features), e.known+known
-		e.plain = e.plain || z[erasureOutput] > 0 && !s.buffer.Forbids()
+		e.notes(z[erasureOutput], &s.buffer)
 		if units[i].Subject {
 			e.subject = true
 			for k, v := range z {
@@ -70,7 +71,7 @@ func (c *Classifier) gather(units, quoted []feature.Unit, langs feature.Langs, s
 	for i := range min(len(quoted), maxQuoted) {
 		if z, _, ok := c.score(&quoted[i], langs, s); ok {
 			e.quoted++
-			e.plain = e.plain || z[erasureOutput] > 0 && !s.buffer.Forbids()
+			e.notes(z[erasureOutput], &s.buffer)
 			for k, v := range z {
 				e.Quoted[k] = max(e.Quoted[k], v)
 			}
@@ -87,6 +88,14 @@ func (c *Classifier) score(u *feature.Unit, langs feature.Langs, s *scratch) (z 
 	}
 	z, known = c.model.logits(s.features)
 	return z, known, true
+}
+
+// notes keeps what a sentence that speaks for erasure speaks of.
+func (e *Evidence) notes(erasure float32, b *feature.Buffer) {
+	if erasure > 0 {
+		e.plain = e.plain || !b.Forbids()
+		e.own = e.own || b.Personal()
+	}
 }
 
 // understood is the share of a mail that training knew, 0 to 1.

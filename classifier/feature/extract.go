@@ -1,6 +1,9 @@
 package feature
 
-import "unicode/utf8"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // Feature is one hashed property of a sentence and the word that gave it.
 type Feature struct {
@@ -127,6 +130,26 @@ func (b *Buffer) Forbids() bool {
 	}
 	return found
 }
+
+// Personal tells whether the sentence last read speaks of a person, an account or
+// data: "to delete all keys of a bucket" does not.
+func (b *Buffer) Personal() bool {
+	for _, m := range b.marks {
+		if personal[m.concept] {
+			return true
+		}
+	}
+	return false
+}
+
+// personal are the concepts of what is somebody's own.
+var personal = func() (set [256]bool) {
+	for _, name := range strings.Fields("me forget account data name mail photo job close list law right consent user") {
+		set[conceptID(name)] = true
+	}
+	set[articleConcept+17] = true
+	return set
+}()
 
 // appendInner adds beginnings and inner parts, which carry meaning across
 // inflection, compounding and typing errors.
