@@ -40,7 +40,7 @@ func TestMessagesRefusedInEveryMode(t *testing.T) {
 		{"begins folded", " x\r\nFrom: a@example.org\r\n\r\n", "malformed:header"},
 		{"header too large", "From: a@example.org\r\nX: " + strings.Repeat("x\r\n ", 90000) + "x\r\n\r\n", "malformed:header"},
 		{"100 Received", strings.Repeat("Received: x\r\n", 100) + "From: a@example.org\r\n\r\n", "loop"},
-		{"our own mark", "Received: from x by y (postern/relay.example.org) with ESMTP\r\n\tid 1; date\r\nFrom: a@example.org\r\n\r\n", "loop"},
+		{"four of our own marks", strings.Repeat("Received: from x by y (postern/relay.example.org) with ESMTP\r\n\tid 1; date\r\n", 4) + "From: a@example.org\r\n\r\n", "loop"},
 		{"60 levels of MIME", "From: a@example.org\r\n" + deep + "\r\n\r\n" + nested.String(), "malformed:mime-depth"},
 		{"1001 parts", "From: a@example.org\r\n" + deep + "\r\n\r\n" + strings.Repeat("--b0\r\n\r\nx\r\n", 1001), "malformed:mime-parts"},
 	} {
@@ -54,6 +54,11 @@ func TestMessagesRefusedInEveryMode(t *testing.T) {
 			})
 		}
 	}
+	t.Run("what an alias sent back passes", func(t *testing.T) {
+		b := newTestEngine(t, nil)
+		_, err := b.Data(t.Context(), testEnvelope("x@example.com"), []byte(strings.Repeat("Received: from x by y (postern/relay.example.org) with ESMTP\r\n\tid 1; date\r\n", 3)+"From: a@example.org\r\n\r\n"))
+		require.NoError(t, err)
+	})
 	t.Run("99 Received pass", func(t *testing.T) {
 		b := newTestEngine(t, nil)
 		_, err := b.Data(t.Context(), testEnvelope("x@example.com"), []byte(strings.Repeat("Received: x\r\n", 99)+"From: a@example.org\r\n\r\n"))
@@ -165,6 +170,15 @@ func TestMixedRecipients(t *testing.T) {
 		parts, err := header.Walk(header.Parse(notice.Header), notice.Body, header.Limits{Depth: 5, Parts: 10})
 		require.NoError(t, err)
 		require.Len(t, parts, 3)
+	})
+	t.Run("dsn with RET=FULL", func(t *testing.T) {
+		b := newTestEngine(t, nil)
+		env := testEnvelope(mixed...)
+		env.Ret = "FULL"
+		_, err := b.Data(t.Context(), env, letter("a@news.example.org"))
+		require.NoError(t, err)
+		require.Contains(t, string(b.shelf.msgs[0].Body), "Content-Type: message/rfc822\r\n")
+		require.Contains(t, string(b.shelf.msgs[0].Body), "Message-ID: <1@example.org>\r\n\r\nHello there.\r\n\r\n--=_postern_")
 	})
 	t.Run("notify never", func(t *testing.T) {
 		b := newTestEngine(t, nil)

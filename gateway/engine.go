@@ -87,6 +87,12 @@ type Spooler interface {
 	Accept(ctx context.Context, m *spool.Message, recs ...ledger.Record) error
 }
 
+// OnceSpooler is a Spooler that knows what it has taken under a token already,
+// and then gives that message's id. *spool.Store does.
+type OnceSpooler interface {
+	AcceptOnce(ctx context.Context, token string, m *spool.Message, recs ...ledger.Record) (id string, err error)
+}
+
 // Tokens seals who unsubscribes from what into the text of a link.
 // *unsubscribe.Codec does.
 type Tokens interface {
@@ -134,6 +140,7 @@ type EngineOptions struct {
 	TraceMark     string                // word in our Received by which a loop is seen; default made from Hostname
 	MaxHeader     int                   // octets; default 256 KiB (MIME-5)
 	MaxReceived   int                   // Received fields that make a loop; default 100 (SMTP-13)
+	MaxPasses     int                   // Received fields of our own that make a loop; default 4
 	MaxDepth      int                   // of MIME parts within parts; default 50 (MIME-5)
 	MaxParts      int                   // default 1000 (MIME-5)
 	LookupTimeout time.Duration         // of one consent look-up; default 5 s, at most 10 s (SMTP-9)
@@ -162,6 +169,7 @@ func (o EngineOptions) withDefaults() EngineOptions {
 	}
 	def(&o.MaxHeader, 256<<10)
 	def(&o.MaxReceived, 100)
+	def(&o.MaxPasses, 4)
 	def(&o.MaxDepth, 50)
 	def(&o.MaxParts, 1000)
 	if o.LookupTimeout <= 0 {

@@ -176,18 +176,20 @@ func (e *Engine) mimeLimits() header.Limits {
 
 func malformed(field string) *Denial { return &Denial{Reason: Malformed, Detail: field} }
 
-// traced tells whether one of our own Received fields is there already.
+// traced tells whether the message has been here so often that it is in a
+// loop. Once or twice is none: an alias or a forwarding mailbox sends it back
+// for somebody else.
 func (e *Engine) traced(m *message) bool {
-	if m.count[fieldReceived] == 0 {
+	if m.count[fieldReceived] < e.opts.MaxPasses {
 		return false
 	}
-	mark := []byte("(" + e.opts.TraceMark + ")")
+	mark, passes := []byte("("+e.opts.TraceMark+")"), 0
 	for _, s := range m.hdr.Spans() {
 		if m.hdr.Is(s, "Received") && bytes.Contains(m.hdr.Bytes(s), mark) {
-			return true
+			passes++
 		}
 	}
-	return false
+	return passes >= e.opts.MaxPasses
 }
 
 // hasEightBit tells whether there is any octet over 127.

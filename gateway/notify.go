@@ -5,12 +5,14 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"postern/gateway/delivery"
 )
 
 // notify tells the sender which recipients of a mixed message were refused
 // (RFC 3464): from <>, to the reverse-path, never about a message from <>.
-// The text names reasons by closed words; headers are returned, bodies not
-// (DSN-4).
+// The text names reasons by closed words; the header is returned, the body only
+// where RET=FULL asked for it (DSN-4).
 func (e *Engine) notify(ctx context.Context, env *Envelope, m *message, d *decision, denied []int) error {
 	var told []int
 	for _, i := range denied {
@@ -50,13 +52,12 @@ func (e *Engine) failureReport(env *Envelope, m *message, d *decision, told []in
 	for _, i := range told {
 		utf8 = utf8 || env.Recipients[i].Address.NeedsUTF8()
 	}
-	status, returned := "message/delivery-status", "text/rfc822-headers"
+	status := "message/delivery-status"
 	if utf8 {
 		status = "message/global-delivery-status"
 	}
-	if hasEightBit(m.hdr.Raw()) {
-		returned = "message/global-headers"
-	}
+	full := delivery.ReturnsFull(env.Ret, m.hdr.Raw(), m.body)
+	returned := returnedType(hasEightBit(m.hdr.Raw()), full)
 	boundary := "=_postern_" + e.newID(e.opts.Now())
 	hdr = fmt.Appendf(nil, "From: Mail Delivery System <postmaster@%s>\r\nTo: <%s>\r\nSubject: Not delivered to some recipients\r\n"+
 		"Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%s\"\r\n",
@@ -75,8 +76,26 @@ func (e *Engine) failureReport(env *Envelope, m *message, d *decision, told []in
 	e.statusFields(&b, env, d, told)
 	part(returned)
 	b.Write(m.hdr.Raw())
+	if full {
+		b.WriteString("\r\n")
+		b.Write(m.body)
+	}
 	fmt.Fprintf(&b, "\r\n--%s--\r\n", boundary)
 	return hdr, b.Bytes()
+}
+
+// returnedType is the media type of the part that holds the message or its
+// header (RFC 6522, RFC 6533).
+func returnedType(utf8Header, full bool) string {
+	switch {
+	case full && utf8Header:
+		return "message/global"
+	case full:
+		return "message/rfc822"
+	case utf8Header:
+		return "message/global-headers"
+	}
+	return "text/rfc822-headers"
 }
 
 // statusFields are the machine-readable part (RFC 3464 section 2).

@@ -177,3 +177,29 @@ func BenchmarkLookup(b *testing.B) {
 		}
 	}
 }
+
+// TestOwnMailLeavesOnce: who asks again for a mail that was spooled already
+// gets its id; another text or recipient is another mail.
+func TestOwnMailLeavesOnce(t *testing.T) {
+	h := newHouse(t)
+	mail := Outgoing{To: address.MustParse("who@example.com"), Header: []byte("From: a@example.org\r\nSubject: Receipt\r\n"), Body: []byte("We have it.\r\n"), Ref: "case:1:ack:0"}
+	first, err := h.Submit(t.Context(), mail)
+	require.NoError(t, err)
+	again, err := h.Submit(t.Context(), mail)
+	require.NoError(t, err)
+	require.Equal(t, first, again)
+	require.EqualValues(t, 1, h.store.Stats().Messages)
+	for _, change := range []func(*Outgoing){
+		func(o *Outgoing) { o.Ref = "case:1:ack:1" },
+		func(o *Outgoing) { o.To = address.MustParse("other@example.com") },
+		func(o *Outgoing) { o.Body = []byte("We have more.\r\n") },
+		func(o *Outgoing) { o.Ref = "" },
+	} {
+		o := mail
+		change(&o)
+		id, err := h.Submit(t.Context(), o)
+		require.NoError(t, err)
+		require.NotEqual(t, first, id)
+	}
+	require.EqualValues(t, 5, h.store.Stats().Messages)
+}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -20,7 +21,7 @@ type Outgoing struct {
 	NotifyNever bool   // NOTIFY=NEVER (AR-6)
 	Header      []byte // fields, each with CRLF, without the empty line
 	Body        []byte
-	Ref         string // case number or event id, for the record
+	Ref         string // case number or event id, for the record; the same text for it and To goes out once
 }
 
 // Submit gives the verdict on a mail of our own and spools it; the same
@@ -55,11 +56,26 @@ func (e *Engine) Submit(ctx context.Context, o Outgoing) (string, error) {
 		return "", fmt.Errorf("submit mail of stream %s: %w", st.Name, deny)
 	}
 	msg, recs := e.ownMessage(env, m, p, d, o)
-	if err := e.deps.Spool.Accept(ctx, msg, recs...); err != nil {
+	spooled, err := e.spoolOnce(ctx, o, msg, recs)
+	if err != nil {
 		return "", fmt.Errorf("submit mail of stream %s: %w", st.Name, e.spoolDenial(err))
 	}
-	e.countAll(st.Name, 1, Outcome{Recipients: []error{nil}}, nil)
-	return msg.ID, nil
+	if spooled == msg.ID {
+		e.countAll(st.Name, 1, Outcome{Recipients: []error{nil}}, nil)
+	}
+	return spooled, nil
+}
+
+// spoolOnce spools a mail of our own. Who crashed between Submit and noting
+// that it was done asks again: the same body for the same Ref and recipient
+// leaves once. Another text is another mail, so that nothing is swallowed.
+func (e *Engine) spoolOnce(ctx context.Context, o Outgoing, msg *spool.Message, recs []ledger.Record) (string, error) {
+	once, ok := e.deps.Spool.(OnceSpooler)
+	if !ok || o.Ref == "" {
+		return msg.ID, e.deps.Spool.Accept(ctx, msg, recs...)
+	}
+	body := sha256.Sum256(o.Body)
+	return once.AcceptOnce(ctx, o.Ref+"\x00"+o.To.Plain()+"\x00"+string(body[:]), msg, recs...)
 }
 
 func (e *Engine) ownStream(name string) (stream.Stream, *rules, error) {

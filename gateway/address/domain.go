@@ -41,14 +41,15 @@ func parseDomain(s string) (string, error) {
 	return d, nil
 }
 
-// validLabel is sub-domain of RFC 5321 section 4.1.2: letters, digits, hyphens inside.
+// validLabel is sub-domain of RFC 5321 section 4.1.2, letters, digits and
+// hyphens inside, and the underscore, which hosts inside companies do have.
 func validLabel(s string) bool {
 	if s == "" || len(s) > MaxLabel || s[0] == '-' || s[len(s)-1] == '-' {
 		return false
 	}
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
+		if c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
 			return false
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,9 +19,20 @@ type reported struct {
 	action    string // failed, delayed or relayed (RFC 3464 section 2.3.3)
 }
 
+// MaxReturned is the largest message in octets that a DSN returns whole, where
+// RET=FULL asked for it; of larger ones it returns the header (RFC 3461
+// section 6.2).
+const MaxReturned = 256 << 10
+
+// ReturnsFull tells whether a DSN about failures returns the whole message:
+// only where that was asked for, for who sends seldom needs it back (DSN-4).
+func ReturnsFull(ret string, header, body []byte) bool {
+	return ret == "FULL" && len(body) > 0 && len(header)+len(body) <= MaxReturned
+}
+
 // report builds the DSN about m: from <> to its reverse-path, with the header
-// of the message but never its body (DSN-2..DSN-4, RFC 3464, RFC 6522). With
-// addresses that need UTF-8 it takes the forms of RFC 6533.
+// of the message, or all of it (ReturnsFull; DSN-2..DSN-4, RFC 3464, RFC
+// 6522). With addresses that need UTF-8 it takes the forms of RFC 6533.
 func (d *Deliverer) report(m *spool.Message, about []reported, now time.Time) *spool.Message {
 	utf8 := m.ReversePath.NeedsUTF8()
 	for _, r := range about {
@@ -55,13 +67,16 @@ func (d *Deliverer) report(m *spool.Message, about []reported, now time.Time) *s
 		part("message/delivery-status", false)
 	}
 	d.statusFields(&b, m, about, utf8)
-	if plain := ascii(m.Header); plain {
-		part("text/rfc822-headers", false)
-	} else {
-		part("message/global-headers", true)
-	}
+	full := anyFailed(about) && ReturnsFull(m.Ret, m.Header, m.Body)
+	part(returnedType(m, full), full && !ascii(m.Body) || !ascii(m.Header))
 	b.Write(m.Header)
 	line(&b, "")
+	if full {
+		b.Write(m.Body)
+		if !bytes.HasSuffix(m.Body, crlf) {
+			line(&b, "")
+		}
+	}
 	line(&b, "--%s--", boundary)
 
 	body := b.Bytes()
@@ -73,16 +88,31 @@ func (d *Deliverer) report(m *spool.Message, about []reported, now time.Time) *s
 	}
 }
 
+func anyFailed(about []reported) bool {
+	return slices.ContainsFunc(about, func(r reported) bool { return r.action == "failed" })
+}
+
+// returnedType is the media type of the third part (RFC 6522, RFC 6533).
+func returnedType(m *spool.Message, full bool) string {
+	switch plain := ascii(m.Header); {
+	case full && plain:
+		return "message/rfc822"
+	case full:
+		return "message/global"
+	case plain:
+		return "text/rfc822-headers"
+	}
+	return "message/global-headers"
+}
+
 func line(b *bytes.Buffer, format string, args ...any) {
 	fmt.Fprintf(b, format, args...)
 	b.WriteString("\r\n")
 }
 
 func subjectOf(about []reported) string {
-	for _, r := range about {
-		if r.action == "failed" {
-			return "Undelivered mail returned to sender"
-		}
+	if anyFailed(about) {
+		return "Undelivered mail returned to sender"
 	}
 	if about[0].action == "delayed" {
 		return "Delayed mail (still being retried)"

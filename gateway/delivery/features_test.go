@@ -8,8 +8,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
+	"io"
 	"math/big"
+	"mime"
+	"mime/multipart"
 	"net"
+	"net/mail"
 	"os"
 	"path/filepath"
 	"strings"
@@ -138,6 +143,75 @@ func TestWhoGetsReports(t *testing.T) {
 			}
 			require.Contains(t, report, "Action: "+c.want+"\r\n")
 		})
+	}
+}
+
+// RET=FULL gets the message back whole, if it is not too large and anything
+// failed (RFC 3461 section 6.2).
+func TestReturnedMessage(t *testing.T) {
+	large := []byte(strings.Repeat(strings.Repeat("x", 70)+"\r\n", MaxReturned/72+1))
+	for _, c := range []struct {
+		name, ret, to string
+		body          []byte
+		want          string // the part's type
+		whole         bool
+	}{
+		{"no RET", "", "550-5.1.1@example.org", nil, "text/rfc822-headers", false},
+		{"HDRS", "HDRS", "550-5.1.1@example.org", nil, "text/rfc822-headers", false},
+		{"FULL", "FULL", "550-5.1.1@example.org", nil, "message/rfc822", true},
+		{"FULL without a last line end", "FULL", "550-5.1.1@example.org", []byte("a\r\n..two"), "message/rfc822", true},
+		{"FULL, eight bits", "FULL", "550-5.1.1@example.org", []byte("..two Gr\xc3\xbc\xc3\x9fe\r\n"), "message/rfc822", true},
+		{"FULL, too large", "FULL", "550-5.1.1@example.org", append([]byte("..two\r\n"), large...), "text/rfc822-headers", false},
+		{"FULL, nothing failed", "FULL", "good@example.org", nil, "text/rfc822-headers", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := hop(t, smarthost.Options{Hide: []string{"DSN"}, Script: byLocalPart})
+			r := start(t, setup{}, s)
+			m := letter(c.to)
+			m.Ret, m.Recipients[0].Notify = c.ret, "SUCCESS,FAILURE"
+			if c.body != nil {
+				m.Body, m.EightBit = c.body, true
+			}
+			head, body := string(m.Header), string(m.Body)
+			r.accept(m)
+			r.waitEmpty()
+			report := ""
+			for _, g := range s.Messages() {
+				if g.From == "" {
+					report = string(g.Data)
+				}
+			}
+			parts := reportParts(t, report)
+			require.Len(t, parts, 3)
+			require.Equal(t, c.want, parts[2].kind)
+			if !c.whole {
+				require.Equal(t, head, parts[2].text)
+				return
+			}
+			require.Equal(t, head+"\r\n"+strings.TrimSuffix(body, "\r\n"), strings.TrimSuffix(parts[2].text, "\r\n"))
+		})
+	}
+}
+
+type reportPart struct{ kind, text string }
+
+// reportParts takes a report apart as a mail reader does.
+func reportParts(t *testing.T, raw string) (out []reportPart) {
+	t.Helper()
+	m, err := mail.ReadMessage(strings.NewReader(raw))
+	require.NoError(t, err)
+	_, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
+	require.NoError(t, err)
+	parts := multipart.NewReader(m.Body, params["boundary"])
+	for {
+		p, err := parts.NextRawPart()
+		if errors.Is(err, io.EOF) {
+			return out
+		}
+		require.NoError(t, err)
+		b, err := io.ReadAll(p)
+		require.NoError(t, err)
+		out = append(out, reportPart{p.Header.Get("Content-Type"), string(b)})
 	}
 }
 

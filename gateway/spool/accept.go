@@ -107,6 +107,11 @@ func (s *Store) stage(b *pebble.Batch, m *Message, recs []ledger.Record) (*entry
 	if err := setIndex(b, e); err != nil {
 		return nil, err
 	}
+	if m.once != nil {
+		if err := b.Set(m.once, onceValue(m.Received, id), nil); err != nil {
+			return nil, err
+		}
+	}
 	if s.trail != nil && len(recs) > 0 {
 		if err := s.trail.Stage(b, recs...); err != nil {
 			return nil, fmt.Errorf("stage ledger records: %w", err)

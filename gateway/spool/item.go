@@ -102,7 +102,13 @@ func (it *Item) Copies() int { return it.e.copies }
 // was taken, so that others may be delivered together with it.
 func (it *Item) Alone() bool { return together(it.e) }
 
-func together(e *entry) bool { return e.copies == 1 && e.pauses == 0 && e.weight == 0 && e.msg != nil }
+// maxTogether is how often a message may have been returned and still go with
+// others: one that breaks its companions off must end up alone.
+const maxTogether = 2
+
+func together(e *entry) bool {
+	return e.copies == 1 && e.pauses <= maxTogether && e.weight == 0 && e.msg != nil
+}
 
 // TakeReady leases up to n further messages that need no waiting, in their
 // order. It stops at the first that is better taken alone.

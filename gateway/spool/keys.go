@@ -18,6 +18,7 @@ import (
 //	s r <id>        frames of changed recipient states, appended by merging
 //	s d <due> <id>  index of messages with queued recipients; value: size
 //	s h <id>        index of messages with held recipients only; value: size
+//	s u <hash>      a mail to be sent once only was accepted; value: time, id
 //
 // <id> are the 16 octets of the ULID, <due> is 8 octets of Unix nanoseconds,
 // big-endian. A message has exactly one entry in d and h together, so that a
@@ -28,6 +29,7 @@ const (
 	keyState byte = 'r'
 	keyDue   byte = 'd'
 	keyHeld  byte = 'h'
+	keyOnce  byte = 'u'
 )
 
 type msgID = ulid.ULID

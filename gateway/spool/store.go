@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/oklog/ulid/v2"
@@ -46,6 +47,9 @@ type Store struct {
 	done     sync.WaitGroup
 
 	readBack *semaphore.Weighted // octets of messages read back and not yet done with
+
+	once      sync.Mutex // one AcceptOnce at a time
+	onceSwept time.Time
 
 	messages, bytes, held, damaged atomic.Int64
 	full                           fullness

@@ -56,4 +56,6 @@ type Message struct {
 	Body        []byte // may be nil in listings
 	BodySize    int64
 	Recipients  []Recipient
+
+	once []byte // key of its token, from AcceptOnce
 }
