@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"mime/quotedprintable"
+	"net/mail"
 	"strings"
 	"sync"
 	"testing"
@@ -430,6 +431,7 @@ func FuzzRelay(f *testing.F) {
 		gotHdr, gotBody := header.Split(wholeOf(copies[0]))
 		list := m.Stream == 1
 		require.Equal(t, foreignFields(wantHdr, list), foreignFields(bytes.TrimPrefix(gotHdr, firstField(gotHdr)), list))
+		sameToOthers(t, raw, wholeOf(copies[0]), list)
 		if !list {
 			require.True(t, bytes.Equal(wantBody, gotBody))
 			return
@@ -444,6 +446,36 @@ func FuzzRelay(f *testing.F) {
 			require.True(t, bytes.Equal(wantBody, gotBody))
 		}
 	})
+}
+
+// sameToOthers compares what came and what leaves by a parser that is not
+// ours, as far as it can read what came.
+func sameToOthers(t *testing.T, came, leaves []byte, list bool) {
+	want, err := mail.ReadMessage(bytes.NewReader(came))
+	if err != nil {
+		return
+	}
+	got, err := mail.ReadMessage(bytes.NewReader(leaves))
+	require.NoError(t, err)
+	own := []string{"Bcc", "Resent-Bcc"}
+	if list {
+		own = append(own, "List-Unsubscribe", "List-Unsubscribe-Post", "List-Id", "Feedback-Id")
+	}
+	if r := got.Header["Received"]; len(r) > 1 {
+		got.Header["Received"] = r[1:]
+	} else {
+		delete(got.Header, "Received")
+	}
+	for name := range want.Header {
+		if strings.HasPrefix(name, "X-Postern-") {
+			own = append(own, name)
+		}
+	}
+	for _, name := range own {
+		delete(want.Header, name)
+		delete(got.Header, name)
+	}
+	require.Equal(t, want.Header, got.Header)
 }
 
 func firstField(hdr []byte) []byte {

@@ -112,6 +112,25 @@ func TestFlightBreaksOff(t *testing.T) {
 	}
 }
 
+// A positive reply to DATA itself is rubbish: nothing was sent that could have
+// been taken.
+func TestPositiveReplyToDataIsNoDelivery(t *testing.T) {
+	for name, o := range flights {
+		if name == "BDAT" {
+			continue
+		}
+		o.Script = func(e smarthost.Event) (a smarthost.Answer) {
+			if e.Verb == "DATA" {
+				a.Reply = "250 2.0.0 thank you"
+			}
+			return a
+		}
+		_, txs, _, err := flown(t, o, "a@example.org")
+		require.ErrorIs(t, err, errRubbish, name)
+		require.False(t, txs[0].over || txs[0].dotted || txs[0].verdicts[0].known, name)
+	}
+}
+
 // A hop that takes a few messages a connection and then says 421, one that
 // drops connections, one that refuses at random: all messages arrive, and only
 // those whose reply was lost arrive again.

@@ -306,6 +306,9 @@ func (c *conn) data(rep reply, t *transaction, accepted int, next [][]byte) erro
 	if rep.code == 421 {
 		return &errRefused{"DATA", rep}
 	}
+	if rep.class() == 2 { // nothing was sent that could have been taken
+		return fmt.Errorf("%w: DATA was answered with %d", errRubbish, rep.code)
+	}
 	if rep.class() != 3 {
 		c.close(rep, t, accepted)
 		return c.write(next...)
