@@ -96,6 +96,9 @@ func tried(m *spool.Message, due []int) bool {
 }
 
 func personalised(m *spool.Message, due []int) bool {
+	if m.Shared {
+		return false
+	}
 	for _, i := range due {
 		if !m.Recipients[i].Subject.IsZero() {
 			return true

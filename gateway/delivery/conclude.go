@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/gateway/address"
 	"postern/gateway/ledger"
 	"postern/gateway/spool"
 )
@@ -98,7 +99,8 @@ func (d *Deliverer) tell(ctx context.Context, a *attempt, which func(spool.State
 
 // records is the ledger's view of final results: one record for each subject.
 // Recipients without a subject, whose records would tell them apart by
-// nothing, share one for each outcome, with their number in Data.
+// nothing, share one for each outcome, with their number in Data; so do those
+// to whom a shared copy was delivered: the verdict on each names the message.
 func (d *Deliverer) records(m *spool.Message, results []spool.Result) (out []ledger.Record) {
 	type outcome struct {
 		state                spool.State
@@ -115,6 +117,9 @@ func (d *Deliverer) records(m *spool.Message, results []spool.Result) (out []led
 			o = outcome{state: r.State, reason: r.Reply}
 		}
 		subject := m.Recipients[r.Recipient].Subject
+		if m.Shared && r.State == spool.Delivered && len(m.Recipients) > 1 {
+			subject = address.SubjectID{}
+		}
 		if subject.IsZero() && shared[o] > 0 {
 			counts[shared[o]-1]++
 			continue

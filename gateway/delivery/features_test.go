@@ -413,3 +413,42 @@ func TestLedgerRecords(t *testing.T) {
 	require.Equal(t, "acme", recs[2].Controller)
 	require.Equal(t, "ID", recs[2].Ref)
 }
+
+// TestSharedCopyGoesOnce: known recipients of a shared copy share its
+// transaction, and its record of delivery; who was refused has one of their own.
+func TestSharedCopyGoesOnce(t *testing.T) {
+	s := hop(t, smarthost.Options{Script: byLocalPart})
+	r := start(t, setup{}, s)
+	m := letter("550-5.1.1@example.org")
+	m.Shared = true
+	for i := range 49 {
+		m.Recipients = append(m.Recipients, spool.Recipient{Address: address.MustParse("r" + size(make([]byte, i)) + "@example.org")})
+	}
+	for i := range m.Recipients {
+		m.Recipients[i].Subject[0] = byte(i + 1)
+	}
+	var results []spool.Result
+	for i := range m.Recipients {
+		state := spool.Delivered
+		if i == 0 {
+			state = spool.Failed
+		}
+		results = append(results, spool.Result{Recipient: i, State: state})
+	}
+	recs := r.d.records(m, results)
+	require.Len(t, recs, 2)
+	require.Equal(t, m.Recipients[0].Subject, recs[0].Subject)
+	require.True(t, recs[1].Subject.IsZero())
+	require.Equal(t, "49", recs[1].Data["recipients"])
+
+	r.accept(m)
+	r.waitEmpty()
+	var copies int
+	for _, g := range s.Messages() {
+		if g.From != "" {
+			copies++
+			require.Len(t, g.To, 49)
+		}
+	}
+	require.Equal(t, 1, copies)
+}

@@ -155,7 +155,7 @@ func (s *Store) complete(m *Message) (id msgID, err error) {
 func copiesOf(m *Message) int {
 	n, shared := 0, 0
 	for i := range m.Recipients {
-		if m.Recipients[i].Subject.IsZero() {
+		if m.Shared || m.Recipients[i].Subject.IsZero() {
 			shared = 1
 		} else {
 			n++

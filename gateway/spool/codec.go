@@ -16,6 +16,7 @@ const (
 	flagUTF8 = 1 << iota
 	flagEightBit
 	flagRequireTLS
+	flagShared
 )
 
 // states in storage; the position is the stored number, so only append.
@@ -57,6 +58,9 @@ func appendMeta(b []byte, m *Message) []byte {
 	}
 	if m.RequireTLS {
 		flags |= flagRequireTLS
+	}
+	if m.Shared {
+		flags |= flagShared
 	}
 	b = append(b, flags)
 	b = appendString(b, m.Client)
@@ -181,6 +185,7 @@ func decodeMeta(b []byte) (*Message, error) {
 	m := &Message{Received: r.time("received"), Expires: r.time("expires"), Stream: uint16(r.uint("stream"))}
 	flags := r.octet("flags")
 	m.UTF8, m.EightBit, m.RequireTLS = flags&flagUTF8 != 0, flags&flagEightBit != 0, flags&flagRequireTLS != 0
+	m.Shared = flags&flagShared != 0
 	m.Client = r.string("client")
 	m.ReversePath = r.address("reverse-path")
 	m.Ret, m.EnvID, m.MessageID = r.string("ret"), r.string("envid"), r.string("message-id")

@@ -98,36 +98,53 @@ func (s *Store) Take(ctx context.Context) (*Item, error) {
 // Copies is how many transactions the item takes at least.
 func (it *Item) Copies() int { return it.e.copies }
 
-// Alone tells whether the item is one transaction and was in memory when it
-// was taken, so that others may be delivered together with it.
-func (it *Item) Alone() bool { return together(it.e) }
+// Alone tells whether the item is one transaction, so that others may be
+// delivered together with it.
+func (it *Item) Alone() bool { return it.e.copies == 1 && it.e.pauses <= maxTogether }
 
 // maxTogether is how often a message may have been returned and still go with
 // others: one that breaks its companions off must end up alone.
 const maxTogether = 2
 
-func together(e *entry) bool {
-	return e.copies == 1 && e.pauses <= maxTogether && e.weight == 0 && e.msg != nil
-}
+// smallOctets is the size up to which a message is read back for company.
+const smallOctets = 64 << 10
 
 // TakeReady leases up to n further messages that need no waiting, in their
 // order. It stops at the first that is better taken alone.
 func (s *Store) TakeReady(n int) (out []*Item) {
 	for len(out) < n {
-		s.mu.Lock()
-		e := s.ready.first()
-		if s.closed || e == nil || !together(e) {
-			s.mu.Unlock()
+		e := s.nextReady()
+		if e == nil {
 			break
 		}
-		s.pop()
-		s.mu.Unlock()
 		it, err := s.lease(e)
-		if err == nil {
+		switch {
+		case err == nil:
 			out = append(out, it)
+		case !errors.Is(err, errStale):
+			s.quarantine(e, err)
 		}
 	}
 	return out
+}
+
+// nextReady takes the first entry of the ready queue if it may go with others
+// and there is room to read it back.
+func (s *Store) nextReady() *entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.ready.first()
+	if s.closed || e == nil || e.copies > 1 || e.pauses > maxTogether {
+		return nil
+	}
+	if e.msg == nil {
+		weight := min(e.size+entryCost, s.readLimit())
+		if e.size > smallOctets || !s.readBack.TryAcquire(weight) {
+			return nil
+		}
+		e.weight = weight
+	}
+	return s.pop()
 }
 
 // pop takes the first entry of the ready queue. s.mu is held.
@@ -223,7 +240,7 @@ func (s *Store) lease(e *entry) (*Item, error) {
 		if err != nil {
 			return nil, err
 		}
-		e.states, e.msg = states, m
+		e.states, e.msg, e.copies = states, m, copiesOf(m)
 		s.met.readBack.Inc()
 	}
 	it := &Item{Message: e.msg, store: s, e: e, Pauses: e.pauses}

@@ -51,6 +51,7 @@ type Message struct {
 	RequireTLS  bool            // RFC 8689
 	MessageID   string          // hex of SHA-256 over the Message-ID
 	Expires     time.Time
+	Shared      bool // all recipients get the same copy, however well they are known
 	Same        bool // each copy has the body as it is: known until the message is read back from disk
 	Header      []byte
 	Body        []byte // may be nil in listings
