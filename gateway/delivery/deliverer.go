@@ -31,8 +31,9 @@ type Deliverer struct {
 	landed   chan struct{} // one of them is done
 	broad    chan struct{} // a token for each large mailing that is worked on
 
-	mu   sync.Mutex
-	gate chan struct{} // closed while at least one smarthost can be asked
+	mu    sync.Mutex
+	gate  chan struct{} // closed while at least one smarthost can be asked
+	aside []*spool.Item // large mailings that wait for a token of broad
 }
 
 // New checks the options and makes a Deliverer; nothing runs before Run. All
@@ -79,6 +80,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 		helpers.Go(func() { d.watch(ctx, h) })
 	}
 	workers.Wait()
+	d.returnAside()
 	helpers.Wait()
 	d.store.Flow(false)
 	for _, h := range d.hosts.all {
@@ -96,80 +98,18 @@ func (d *Deliverer) worker(ctx, work context.Context) {
 			return
 		}
 		d.handle(work, l.items)
-		if l.broad {
-			<-d.broad
+		for l.broad {
+			it := d.nextBroad(ctx)
+			if it == nil {
+				break
+			}
+			d.handle(work, []*spool.Item{it})
 		}
 		d.flying.Add(-1)
 		select {
 		case d.landed <- struct{}{}:
 		default:
 		}
-	}
-}
-
-// load is what one worker delivers at a time.
-type load struct {
-	items []*spool.Item
-	broad bool // holds a token of Deliverer.broad
-}
-
-// gather is how long a message waits at most for others to go with it, while
-// flights enough are under way to keep the cores busy.
-const gather = time.Millisecond
-
-// board takes what one worker delivers next: one message, or several small
-// ones where the smarthost is quick.
-func (d *Deliverer) board(ctx context.Context) (l load, err error) {
-	select {
-	case d.boarding <- struct{}{}:
-		defer func() { <-d.boarding }()
-	case <-ctx.Done():
-		return l, ctx.Err()
-	}
-	for {
-		if err := d.waitOpen(ctx); err != nil {
-			return l, err
-		}
-		it, err := d.store.Take(ctx)
-		if err != nil {
-			return l, err
-		}
-		if d.closedGate() { // it closed while this one waited
-			d.returned(it, 0)
-			continue
-		}
-		l.items = []*spool.Item{it}
-		switch n := d.hosts.flight(); {
-		case it.Copies() > d.opts.Chunk:
-			// Only so many large mailings at once as keep cores and smarthosts
-			// busy: with more each would take longer, and none leave sooner.
-			select {
-			case d.broad <- struct{}{}:
-				l.broad = true
-			case <-ctx.Done():
-				d.returned(it, 0)
-				return l, ctx.Err()
-			}
-		case n > 1 && it.Alone():
-			l.items = append(l.items, d.store.TakeReady(n-1)...)
-			if len(l.items) < n && d.flying.Load() >= int64(d.cores) {
-				d.awaitLanding(ctx)
-				l.items = append(l.items, d.store.TakeReady(n-len(l.items))...)
-			}
-		}
-		d.flying.Add(1)
-		return l, nil
-	}
-}
-
-// awaitLanding waits until another worker is done, or for the gather time.
-func (d *Deliverer) awaitLanding(ctx context.Context) {
-	t := time.NewTimer(gather)
-	defer t.Stop()
-	select {
-	case <-d.landed:
-	case <-t.C:
-	case <-ctx.Done():
 	}
 }
 

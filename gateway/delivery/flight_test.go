@@ -218,3 +218,31 @@ func TestFlightsLoseNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestLargeMailingsLetOthersPass: a single message behind more large mailings
+// than are worked on at once leaves before they have.
+func TestLargeMailingsLetOthersPass(t *testing.T) {
+	single := make(chan struct{})
+	s := hop(t, smarthost.Options{Script: func(e smarthost.Event) (a smarthost.Answer) {
+		switch {
+		case e.Verb == "." && e.Msg.To[0] == "single@example.org":
+			close(single)
+		case e.Verb == ".":
+			<-single // no copy of a mailing is taken before
+		}
+		return a
+	}})
+	mailings := 12
+	opts := Options{Smarthosts: []Smarthost{{MaxConns: 30}}, Fanout: 2, Workers: 6}
+	r := start(t, setup{prep: plain{each}, opts: opts}, s)
+	for range mailings {
+		m := letter()
+		for i := range 20 {
+			m.Recipients = append(m.Recipients, spool.Recipient{Address: address.MustParse(fmt.Sprintf("bulk%d@example.org", i)), Subject: address.SubjectID{byte(i + 1)}})
+		}
+		r.accept(m)
+	}
+	r.accept(letter("single@example.org"))
+	r.waitEmpty()
+	require.EqualValues(t, mailings*20+1, s.Count())
+}
