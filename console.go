@@ -4,14 +4,18 @@ import (
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"postern/gateway/keys"
+	"postern/gateway/ledger"
 	"postern/intake"
 	"postern/queue"
 	"postern/queue/console"
@@ -46,7 +50,8 @@ func (n *node) newConsole(poller *intake.Poller) (*console.Console, error) {
 	}
 	return console.New(console.Deps{
 		Cases: n.queue, Users: users, Trail: n.trail, Streams: n.engine.Streams, Prover: n.trail,
-		Modes: n.engine, Traffic: n.report, Spool: n.spool,
+		Modes: n.engine, Traffic: n.report, Spool: n.spool, Persons: n.consent, Records: n.trail, Log: n.trail,
+		Verify: n.verifyLedger, Processing: n.processingEntries,
 		Original: n.original,
 		Alarms:   func(ctx context.Context) []console.Alarm { return n.alarms(ctx, poller) },
 	}, forms, console.Options{
@@ -70,6 +75,29 @@ func (n *node) original(ctx context.Context, in queue.Incoming) ([]byte, error) 
 		}
 	}
 	return nil, queue.ErrUnknown
+}
+
+// verifyLedger exports the ledger of this node into a folder of its own and
+// checks it there, as anybody could elsewhere.
+func (n *node) verifyLedger(ctx context.Context) (rep ledger.Report, err error) {
+	parent, err := os.MkdirTemp(n.cfg.Data, "verify-*")
+	if err != nil {
+		return rep, fmt.Errorf("verify ledger: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(parent)) }()
+	dir := filepath.Join(parent, "ledger")
+	if err := n.trail.Export(ctx, dir); err != nil {
+		return rep, err
+	}
+	return ledger.Verify(ctx, dir, n.trail.PublicKey(), ledger.VerifyOptions{})
+}
+
+// processingEntries are those for the record of processing activities.
+func (n *node) processingEntries() (out []console.Processing) {
+	for _, p := range n.cfg.processing() {
+		out = append(out, console.Processing(p))
+	}
+	return out
 }
 
 // alarms is what an operator has to see before any case.

@@ -77,11 +77,37 @@ func (q *Queue) Sweep(ctx context.Context) (Swept, error) {
 	if err := q.sweepAsides(ctx, &s); err != nil {
 		return s, err
 	}
-	err = q.d.Trail.Append(ctx, ledger.Record{
-		ID: "retention:" + ulid.Make().String(), Time: q.o.Now(), Kind: ledger.KindRetention, Actor: "rule", Action: "delete", Reason: "end-of-time",
-		Data: map[string]string{"cases": strconv.Itoa(s.Cases), "held": strconv.Itoa(s.Held), "aside": strconv.Itoa(s.Asides), "files": strconv.Itoa(s.Files), "class": "cases"},
-	})
-	return s, wrapf(err, "prove deletion run")
+	var runs []ledger.Record
+	for _, class := range []struct {
+		name, key string
+		keep      time.Duration
+		count     int
+	}{{"cases", keyAll, q.o.KeepCases, s.Cases}, {"aside", keyAside, q.o.KeepAside, s.Asides}} {
+		oldest, err := q.oldestLeft(ctx, class.key)
+		if err != nil {
+			return s, err
+		}
+		data := map[string]string{"class": class.name, "before": q.o.Now().Add(-class.keep).UTC().Format(time.RFC3339), "count": strconv.Itoa(class.count)}
+		if !oldest.IsZero() {
+			data["oldest"] = oldest.UTC().Format(time.RFC3339)
+		}
+		if class.name == "cases" {
+			data["held"], data["files"] = strconv.Itoa(s.Held), strconv.Itoa(s.Files)
+		}
+		runs = append(runs, ledger.Record{ID: "retention:" + ulid.Make().String(), Time: q.o.Now(), Kind: ledger.KindRetention,
+			Actor: "rule", Action: "delete", Reason: "end-of-time", Data: data})
+	}
+	return s, wrapf(q.d.Trail.Append(ctx, runs...), "prove deletion run")
+}
+
+// oldestLeft is when the oldest item of a sorted set was received; zero where
+// it is empty.
+func (q *Queue) oldestLeft(ctx context.Context, key string) (time.Time, error) {
+	first, err := q.rdb.ZRangeWithScores(ctx, key, 0, 0).Result()
+	if err != nil || len(first) == 0 {
+		return time.Time{}, wrapf(err, "find what is left")
+	}
+	return time.UnixMilli(int64(first[0].Score)), nil
 }
 
 func (q *Queue) deleteCase(ctx context.Context, c *Case) error {

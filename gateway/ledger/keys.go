@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 
 	"postern/gateway/address"
 	"postern/gateway/node"
@@ -24,7 +25,21 @@ const (
 	tabByRef   byte = 'r' // hash of ref 16, index 8 → nothing
 	tabPending byte = 'p' // day of the anchor that still has to be handed out
 	tabHanded  byte = 't' // → when the last anchor was handed out, Unix seconds 8
+	tabByKind  byte = 'y' // hash of a rare kind 16, time 8, index 8 → nothing; stays when the record is erased or pruned
+	tabIndexed byte = 'x' // there once the index by kind covers the whole tree
 )
+
+// rareKinds are asked for as a whole, as by an audit; there are few of them
+// among the verdicts of years.
+var rareKinds = []Kind{KindConfig, KindRetention, KindView}
+
+// kindKey is the index key of a record of a rare kind; nil for the others.
+func kindKey(h head, index uint64) []byte {
+	if !slices.Contains(rareKinds, h.kind) {
+		return nil
+	}
+	return withNumber(withNumber(hashedKey(tabByKind, string(h.kind)), uint64(h.time)), index)
+}
 
 const prefixLen = 2
 

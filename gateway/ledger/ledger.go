@@ -108,6 +108,9 @@ func Open(db *pebble.DB, dir string, keys Keys, opts Options) (*Ledger, error) {
 	if err := l.readHead(); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
+	if err := l.indexKinds(); err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
 	if err := l.register(); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}

@@ -155,7 +155,11 @@ func (l *Ledger) Checkpoint() Checkpoint {
 }
 
 func keysUnder(db pebble.Reader, p []byte) (out [][]byte, err error) {
-	it, err := db.NewIter(&pebble.IterOptions{LowerBound: p, UpperBound: after(p)})
+	return keysBetween(db, p, after(p))
+}
+
+func keysBetween(db pebble.Reader, from, to []byte) (out [][]byte, err error) {
+	it, err := db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
 		return nil, err
 	}

@@ -71,7 +71,16 @@ func (l *Ledger) sequenced(ctx context.Context, db pebble.Reader, f Filter, yiel
 	if !narrow {
 		return l.scan(ctx, db, f, yield)
 	}
-	keys, err := keysUnder(db, index)
+	upper := after(index)
+	if f.byKind() { // in the order of their times, which is nearly that of the tree
+		if !f.Until.IsZero() {
+			upper = withNumber(slices.Clone(index), uint64(f.Until.UnixNano()))
+		}
+		if !f.Since.IsZero() {
+			index = withNumber(slices.Clone(index), uint64(f.Since.UnixNano()))
+		}
+	}
+	keys, err := keysBetween(db, index, upper)
 	if err != nil {
 		return fmt.Errorf("read ledger index: %w", err)
 	}
@@ -103,8 +112,45 @@ func (f Filter) index() (prefix []byte, ok bool) {
 		return hashedKey(tabByMsg, f.Message), true
 	case !f.Subject.IsZero():
 		return subjectKey(f.Subject), true
+	case f.byKind():
+		return hashedKey(tabByKind, string(f.Kind)), true
 	}
 	return nil, false
+}
+
+// byKind tells whether the index of rare kinds serves f.
+func (f Filter) byKind() bool {
+	return f.Ref == "" && f.Message == "" && f.Subject.IsZero() && slices.Contains(rareKinds, f.Kind)
+}
+
+// indexKinds builds the index by kind over a tree that was begun before there
+// was one, once.
+func (l *Ledger) indexKinds() (err error) {
+	if known, err := hasKey(l.db, prefix(tabIndexed)); err != nil || known {
+		return err
+	}
+	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: prefix(tabEntry), UpperBound: after(prefix(tabEntry))})
+	if err != nil {
+		return fmt.Errorf("index ledger by kind: %w", err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	b := l.db.NewBatch()
+	defer b.Close()
+	for ok := it.First(); ok; ok = it.Next() {
+		h, _, err := decodeEntry(it.Value())
+		if err != nil {
+			return fmt.Errorf("index ledger entry %d: %w", numberOf(it.Key()), err)
+		}
+		if k := kindKey(h, numberOf(it.Key())); k != nil {
+			if err := b.Set(k, nil, nil); err != nil {
+				return err
+			}
+		}
+	}
+	if err := b.Set(prefix(tabIndexed), nil, nil); err != nil {
+		return err
+	}
+	return b.Commit(pebble.Sync)
 }
 
 func (l *Ledger) scan(ctx context.Context, db pebble.Reader, f Filter, yield func(Entry) error) (err error) {

@@ -176,7 +176,11 @@ func (s *sequence) add(staged []byte) error {
 	if err := s.b.Set(numberKey(tabEntry, s.size), encodeEntry(head{r.Time.UnixNano(), r.Kind, r.Subject}, leaf), nil); err != nil {
 		return err
 	}
-	for _, k := range indexKeys(r, s.size) {
+	keys := indexKeys(r, s.size)
+	if k := kindKey(head{r.Time.UnixNano(), r.Kind, r.Subject}, s.size); k != nil {
+		keys = append(keys, k)
+	}
+	for _, k := range keys {
 		if err := s.b.Set(k, nil, nil); err != nil {
 			return err
 		}

@@ -9,6 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"postern/gateway/ledger"
 	"postern/gateway/stream"
 	"postern/queue"
 	"postern/queue/console/auth"
@@ -32,6 +35,15 @@ type Deps struct {
 	Modes   Modes
 	Traffic Traffic
 	Spool   Spool
+	// Persons and Records are what People shows; nil: no such page, and no
+	// send record.
+	Persons Persons
+	Records Records
+	// Log, Verify and Processing are what Proof shows; nil: no such page, no
+	// check, no entries. Verify checks the whole ledger of this node.
+	Log        Log
+	Verify     func(context.Context) (ledger.Report, error)
+	Processing func() []Processing
 }
 
 // Alarm is something wrong that an operator has to see first. Key names its
@@ -63,10 +75,15 @@ type Console struct {
 	origins *http.CrossOriginProtection
 	csrfKey []byte
 	live    *hub
+<<<<<<< HEAD
 
 	countsMu sync.Mutex
 	counts   map[string]counts // of the rail, by user and roles
 	index    *queue.Index
+=======
+	index   *queue.Index
+	verify  *verifyJob
+>>>>>>> fa2df06 (People and Proof in the console; index rare kinds of the ledger; tell cut-off and oldest item of deletion runs)
 }
 
 // New parses all texts and templates. csrfKey, 32 bytes that all nodes share,
@@ -95,12 +112,20 @@ func New(d Deps, csrfKey []byte, o Options) (*Console, error) {
 	if c.pages, err = c.parsePages(); err != nil {
 		return nil, err
 	}
-	c.live, c.index = newHub(c), d.Cases.NewIndex()
+	c.live, c.index, c.verify = newHub(c), d.Cases.NewIndex(), newVerifyJob(d.Verify, o.Now)
 	return c, nil
 }
 
-// Run feeds open pages with changes until ctx ends.
-func (c *Console) Run(ctx context.Context) error { return c.live.run(ctx) }
+// Run feeds open pages with changes, and makes the checks of the ledger that
+// are asked for, until ctx ends.
+func (c *Console) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.live.run(ctx) })
+	g.Go(func() error {
+		return c.verify.run(ctx, func(err error) { c.o.Log.Error("ledger could not be checked", "err", err) })
+	})
+	return g.Wait()
+}
 
 // SetupCode gives a one-time code for the set-up page where there is no
 // account yet, else "".

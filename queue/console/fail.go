@@ -60,6 +60,10 @@ func (v *visit) fail(err error) {
 		http.Redirect(v.w, v.r, to, http.StatusSeeOther)
 		return
 	}
+	if errors.Is(err, errHandle) {
+		_ = v.redirect("/people", "person-over")
+		return
+	}
 	f := failureOf(err)
 	if f.status >= 500 {
 		v.c.o.Log.Error("page failed", "path", v.r.Pattern, "err", err)

@@ -26,7 +26,9 @@ var railPages = []struct {
 	{"today", "/", auth.Read(), func(c *Console, v *visit, s *queue.Snapshot) (int, error) { return c.counted(v, s).today, nil }},
 	{"cases", "/cases", auth.Read(), func(c *Console, v *visit, s *queue.Snapshot) (int, error) { return c.counted(v, s).live, nil }},
 	{"aside", "/aside", auth.Work(), (*Console).waitingAside},
-	{"sending", "/sending", auth.Any(auth.Operator, auth.Approver, auth.Auditor, auth.Admin), (*Console).waitingSending},
+	{"sending", "/sending", everybody, (*Console).waitingSending},
+	{"people", "/people", auth.Read(), nil},
+	{"proof", "/proof", everybody, nil},
 	{"users", "/users", auth.Any(auth.Admin), nil},
 }
 

@@ -12,6 +12,9 @@ type route struct {
 	raw    bool  // no page: the handler writes by itself, without a deadline (the live stream)
 }
 
+// everybody is every role: pages that show no person.
+var everybody = auth.Any(auth.Operator, auth.Approver, auth.Auditor, auth.Admin)
+
 // routes is everything the console answers. A test walks it with every role,
 // without a session, and without a form token.
 var routes = []route{
@@ -33,15 +36,31 @@ var routes = []route{
 	{method: "POST", path: "/users", need: auth.Any(auth.Admin), serve: (*Console).addUser},
 	{method: "POST", path: "/users/{name}", need: auth.Any(auth.Admin), serve: (*Console).changeUser},
 
-	{method: "GET", path: "/sending", need: auth.Any(auth.Operator, auth.Approver, auth.Auditor, auth.Admin), serve: (*Console).sending},
-	{method: "GET", path: "/sending/stream/{stream}", need: auth.Any(auth.Operator, auth.Approver, auth.Auditor, auth.Admin), serve: (*Console).streamPage},
+	{method: "GET", path: "/sending", need: everybody, serve: (*Console).sending},
+	{method: "GET", path: "/sending/stream/{stream}", need: everybody, serve: (*Console).streamPage},
 	{method: "GET", path: "/sending/stream/{stream}/mode", need: auth.Any(auth.Admin), serve: (*Console).modePage},
 	{method: "POST", path: "/sending/stream/{stream}/mode", need: auth.Any(auth.Admin), serve: (*Console).setMode},
-	{method: "GET", path: "/sending/spool", need: auth.Any(auth.Operator, auth.Approver, auth.Auditor, auth.Admin), serve: (*Console).spoolPage},
+	{method: "GET", path: "/sending/spool", need: everybody, serve: (*Console).spoolPage},
 	{method: "GET", path: "/sending/spool/{id}", need: auth.Read(), serve: (*Console).spoolMessage},
 	{method: "POST", path: "/sending/spool/{id}", need: auth.Any(auth.Operator, auth.Admin), serve: (*Console).moveSpool},
 	{method: "GET", path: "/sending/spool/{id}/drop", need: auth.Any(auth.Operator, auth.Admin), serve: (*Console).dropPage},
 	{method: "POST", path: "/sending/spool/{id}/drop", need: auth.Any(auth.Operator, auth.Admin), serve: (*Console).drop},
+
+	{method: "GET", path: "/people", need: auth.Read(), serve: (*Console).peoplePage},
+	{method: "POST", path: "/people", need: auth.Read(), serve: (*Console).findPerson},
+	{method: "GET", path: "/people/{handle}", need: auth.Read(), serve: (*Console).personPage},
+	{method: "POST", path: "/people/{handle}", need: auth.Work(), serve: (*Console).actOnPerson},
+	{method: "GET", path: "/people/{handle}/print", need: auth.Read(), serve: (*Console).printPerson},
+	{method: "GET", path: "/people/{handle}/export", need: auth.Read(), serve: (*Console).exportPerson},
+
+	{method: "GET", path: "/proof", need: everybody, serve: (*Console).proof},
+	{method: "POST", path: "/proof/verify", need: everybody, serve: (*Console).verifyNow},
+	{method: "POST", path: "/proof/prove", need: auth.Read(), serve: (*Console).prove},
+	{method: "POST", path: "/proof/export", need: auth.Read(), serve: (*Console).exportCases},
+	{method: "GET", path: "/proof/automatic", need: auth.Read(), serve: (*Console).automatic},
+	{method: "POST", path: "/proof/automatic/{no}", need: auth.Work(), serve: (*Console).judge},
+	{method: "GET", path: "/proof/reports", need: everybody, serve: (*Console).reports},
+	{method: "GET", path: "/proof/processing", need: everybody, serve: (*Console).processing},
 
 	{method: "GET", path: "/{$}", need: auth.SignedIn(), serve: (*Console).today},
 
