@@ -124,7 +124,7 @@ func (n *node) signUpForm(_ context.Context, r formRequest) (pageReply, error) {
 	if !ok || !known || st.Kind != stream.Marketing || st.Retired {
 		return pageReply{}, fmt.Errorf("stream %q takes no sign-ups: name a marketing stream", r.Stream)
 	}
-	i, err := unsubscribe.NewInviter(n.consent, n.codec, unsubscribe.Options{PublicURL: n.cfg.Public.URL, Mailer: mailer{n}})
+	i, err := unsubscribe.NewInviter(n.consent, n.codec, unsubscribe.Options{PublicURL: n.cfg.Public.URL, Mailer: mailer{n}, Wording: n.signUpWording})
 	if err != nil {
 		return pageReply{}, err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"postern/gateway/keys"
 	"postern/gateway/ledger"
+	"postern/gateway/unsubscribe"
 	"postern/intake"
 	"postern/queue"
 	"postern/queue/console"
@@ -48,10 +49,15 @@ func (n *node) newConsole(poller *intake.Poller) (*console.Console, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive console key: %w", err)
 	}
+	signUps, err := unsubscribe.BuiltInWording()
+	if err != nil {
+		return nil, err
+	}
 	return console.New(console.Deps{
 		Cases: n.queue, Users: users, Trail: n.trail, Streams: n.engine.Streams, Prover: n.trail,
 		Modes: n.engine, Traffic: n.report, Spool: n.spool, Persons: n.consent, Records: n.trail, Log: n.trail,
 		Verify: n.verifyLedger, Processing: n.processingEntries,
+		Rules: consoleRules{n, poller}, Texts: n.edits, SignUps: signUps,
 		Original: n.original,
 		Alarms:   func(ctx context.Context) []console.Alarm { return n.alarms(ctx, poller) },
 	}, forms, console.Options{

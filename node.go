@@ -28,6 +28,7 @@ import (
 	"postern/gateway/spool"
 	"postern/gateway/stream"
 	"postern/gateway/unsubscribe"
+	"postern/gateway/wording"
 	"postern/queue"
 )
 
@@ -46,6 +47,7 @@ type node struct {
 	codec      *unsubscribe.Codec
 	report     *gateway.Report
 	engine     *gateway.Engine
+	edits      *wording.Store
 	classifier *classifier.Classifier
 	queue      *queue.Queue
 
@@ -195,6 +197,7 @@ func (n *node) openRelay(context.Context) error {
 		return err
 	}
 	n.defers(n.spool.Close)
+	n.edits = wording.New(n.rdb, n.trail, nil, n.log.With("room", "wording"))
 	n.report = gateway.NewReport(n.rdb, n.log.With("room", "gateway"))
 	signer, err := cfg.signer()
 	if err != nil {

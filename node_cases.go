@@ -21,14 +21,17 @@ func (n *node) openCases(context.Context) error {
 	vault := n.keys.Of(keys.Vault)
 	o := queue.Options{
 		VaultKey: vault[0].Bytes(), Keyring: n.ring,
-		AckStream:   n.cfg.ackStreams(),
-		Workers:     n.cfg.Cases.Workers,
-		Volatile:    n.cfg.Redis.AllowVolatile,
-		VaultDir:    filepath.Join(n.cfg.Data, "vault"),
-		Operators:   n.cfg.perController(func(c ControllerConfig) []string { return c.Operators }),
-		Holidays:    n.cfg.perController(func(c ControllerConfig) []string { return c.Holidays }),
-		ReplyPath:   n.cfg.replyPaths(),
-		TextDir:     n.cfg.Cases.Texts,
+		AckStream: n.cfg.ackStreams(),
+		Workers:   n.cfg.Cases.Workers,
+		Volatile:  n.cfg.Redis.AllowVolatile,
+		VaultDir:  filepath.Join(n.cfg.Data, "vault"),
+		Operators: n.cfg.perController(func(c ControllerConfig) []string { return c.Operators }),
+		Holidays:  n.cfg.perController(func(c ControllerConfig) []string { return c.Holidays }),
+		ReplyPath: n.cfg.replyPaths(),
+		TextDir:   n.cfg.Cases.Texts,
+
+		TextOverride: n.edited,
+
 		SendHold:    time.Duration(n.cfg.Cases.SendHold),
 		ProofWithin: time.Duration(n.cfg.Cases.ProofWithin),
 		AutoRefuse:  n.cfg.Cases.AutoRefuse,

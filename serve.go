@@ -136,6 +136,7 @@ func (n *node) run(ctx context.Context) error {
 	lower.Go(func() error { return n.consent.Run(belowCtx) })
 	lower.Go(func() error { return n.keepRetention(belowCtx) })
 	lower.Go(func() error { return n.report.Run(belowCtx) })
+	lower.Go(func() error { return n.edits.Run(belowCtx) })
 	lower.Go(func() error { return n.engine.Run(belowCtx) })
 	lower.Go(func() error { return n.watchRedis(belowCtx) })
 	lower.Go(func() error { return pages.Run(belowCtx) })
@@ -181,6 +182,9 @@ func (n *node) checkStores(ctx context.Context) error {
 		return err
 	}
 	if err := n.consent.Check(ctx); err != nil {
+		return err
+	}
+	if err := n.edits.Load(ctx); err != nil {
 		return err
 	}
 	return n.engine.LoadModes(ctx)
@@ -285,6 +289,7 @@ func (n *node) publicServer() (*http.Server, error) {
 	handler, err := unsubscribe.NewHandler(n.consent, n.engine.Streams, n.codec, unsubscribe.Options{
 		PublicURL:  n.cfg.Public.URL,
 		Mailer:     mailer{n},
+		Wording:    n.signUpWording,
 		TrustProxy: n.cfg.Public.TrustProxy,
 		Limits:     limits,
 		Metrics:    n.metrics,

@@ -127,6 +127,9 @@ func (q *Queue) exportCase(ctx context.Context, z *archive, no string, o ExportO
 		return nil
 	}
 	proof, err := o.Prover.Prove(ctx, ledger.Filter{Ref: no})
+	if errors.Is(err, ledger.ErrNoRecord) { // another node keeps it
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("prove case %s: %w", no, err)
 	}

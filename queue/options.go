@@ -86,6 +86,10 @@ type Options struct {
 	Roles        map[string]string    // mailbox name → role that may see its cases; none: every operator
 	TextDir      string               // files that override reply texts; "": none
 
+	// TextOverride gives a text as operators edited it, in force now; nil: none
+	// is edited. An empty subject keeps that of the catalogue.
+	TextOverride func(language, step string) (subject, text string, ok bool)
+
 	Now func() time.Time // default time.Now
 	Log *slog.Logger     // default slog.Default
 

@@ -40,6 +40,12 @@ func (q *Queue) policy(controller string, l classifier.Label) Policy {
 	return Off
 }
 
+// PolicyOf is what a label may do by itself under a controller, as it is in
+// force.
+func (q *Queue) PolicyOf(controller string, l classifier.Label) Policy {
+	return q.policy(controller, l)
+}
+
 // CheckPolicy refuses a table that lets a label act that can't, or says what no
 // policy is.
 func CheckPolicy(table map[classifier.Label]Policy) error {

@@ -61,6 +61,9 @@ func New(rdb redis.UniversalClient, d Deps, o Options) (*Queue, error) {
 	if err := checkProcessors(o.Processors); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
+	if o.TextOverride != nil {
+		texts.Override(func(language string, s reply.Step) (string, string, bool) { return o.TextOverride(language, string(s)) })
+	}
 	q := &Queue{rdb: rdb, d: d, o: o, vault: keys, texts: texts, calendars: map[string]*clock.Calendar{}}
 	if o.VaultDir != "" {
 		if q.files, err = vault.NewFiles(o.VaultDir); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"postern/gateway/address"
 	"postern/queue/fulfil"
+	"postern/queue/reply"
 )
 
 // OfAddress finds the cases of an address, with every controller and under
@@ -76,3 +77,17 @@ func (q *Queue) ExtendedUntil(c *Case) (time.Time, error) {
 
 // ReplyLanguages are the languages there are letter texts for.
 func (q *Queue) ReplyLanguages() []string { return q.texts.Languages() }
+
+// ReplyTexts are the texts of replies, for those who edit them.
+func (q *Queue) ReplyTexts() *reply.Catalogue { return q.texts }
+
+// TwoForTexts tells whether an edited text needs a second person: it does where
+// a controller asks for four eyes on anything.
+func (q *Queue) TwoForTexts() bool {
+	for _, h := range q.o.Handling {
+		if len(h.FourEyes) > 0 {
+			return true
+		}
+	}
+	return false
+}

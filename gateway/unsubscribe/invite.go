@@ -78,7 +78,7 @@ func (i *Inviter) words(inv Invitation) *webpage.Words {
 
 // Wording is the text a form has to show over its button, and its version.
 func (i *Inviter) Wording(inv Invitation) (text, version string) {
-	text = i.words(inv).Say("signup_wording", "list", inv.Stream.Title, "controller", inv.Controller.Name)
+	text = i.opts.wording(i.words(inv), inv.Stream, inv.Controller)
 	return text, versionOf(text)
 }
 
@@ -144,6 +144,31 @@ func MessageID(eventID, publicURL string) string {
 	}
 	sum := sha256.Sum256([]byte("confirm " + eventID))
 	return "confirm." + hex.EncodeToString(sum[:12]) + "@" + host
+}
+
+// wording is what a sign-up says over its button: as operators edited it, else
+// the built-in words.
+func (o Options) wording(w *webpage.Words, st stream.Stream, c stream.Controller) string {
+	if o.Wording != nil {
+		if text := o.Wording(st.Name, w.Tag()); text != "" {
+			return strings.NewReplacer("{list}", st.Title, "{controller}", c.Name).Replace(text)
+		}
+	}
+	return w.Say("signup_wording", "list", st.Title, "controller", c.Name)
+}
+
+// BuiltInWording gives the built-in words of sign-ups by language, with the
+// placeholders {list} and {controller}, and the languages there are.
+func BuiltInWording() (map[string]string, error) {
+	texts, err := webpage.LoadTexts(textFiles, "text/*.toml")
+	if err != nil {
+		return nil, fmt.Errorf("wording of sign-ups: %w", err)
+	}
+	out := map[string]string{}
+	for _, w := range texts.All() {
+		out[w.Tag()] = w.Say("signup_wording")
+	}
+	return out, nil
 }
 
 // versionOf names a wording by its content.

@@ -48,6 +48,9 @@ type Options struct {
 	// PendingFor is how long a confirmation link works. Default 7 days, as
 	// the registry keeps a sign-up (CON-12).
 	PendingFor time.Duration
+	// Wording gives what a sign-up says over its button, as operators edited it
+	// for a stream and language; "" where it is not. Default: the built-in words.
+	Wording func(stream, language string) string
 	// PerClient is how many sign-ups and requests for links one client address
 	// (IPv6: /64) may make in an hour. Default 20.
 	PerClient int

@@ -49,7 +49,7 @@ func (h *handler) signUp(w http.ResponseWriter, r *http.Request) {
 	if !h.allowed(a) {
 		return
 	}
-	wording := a.Say("signup_wording", "list", st.Title, "controller", c.Name)
+	wording := h.opts.wording(a.Words, st, c)
 	if r.Method == http.MethodPost {
 		v, err := webpage.ReadForm(w, r)
 		// What was agreed to has to be what this page would show: the form

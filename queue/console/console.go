@@ -44,6 +44,11 @@ type Deps struct {
 	Log        Log
 	Verify     func(context.Context) (ledger.Report, error)
 	Processing func() []Processing
+	// Rules and Texts are what Settings shows and edits; nil: no such pages.
+	// SignUps are the built-in wordings of sign-ups by language.
+	Rules   Rules
+	Texts   Texts
+	SignUps map[string]string
 }
 
 // Alarm is something wrong that an operator has to see first. Key names its

@@ -17,7 +17,7 @@ import (
 	"postern/queue/console/auth"
 )
 
-const wording = "Ja, schicken Sie mir die Neuigkeiten von Example Shop per E-Mail. Ich kann das jederzeit widerrufen."
+const agreed = "Ja, schicken Sie mir die Neuigkeiten von Example Shop per E-Mail. Ich kann das jederzeit widerrufen."
 
 // known makes a person with consent, a bounce, an opt-out of long ago, a case
 // and mail that was sent.
@@ -27,7 +27,7 @@ func (o *outbound) known(who string) {
 	at := o.Now().AddDate(0, -2, 0)
 	for i, action := range []consent.Action{consent.Given, consent.Confirmed} {
 		_, err := o.registry.Record(ctx, consent.Event{Time: at.Add(time.Duration(i) * time.Minute), Action: action, Controller: "shop", Purpose: "news", Address: a,
-			Basis: consent.Express, Method: "form", Source: "https://shop.example.org/newsletter", Wording: wording, WordingVer: "2026-03", Language: "de", Jurisdiction: "EU", Actor: "link"})
+			Basis: consent.Express, Method: "form", Source: "https://shop.example.org/newsletter", Wording: agreed, WordingVer: "2026-03", Language: "de", Jurisdiction: "EU", Actor: "link"})
 		require.NoError(o.t, err)
 	}
 	_, err := o.registry.Suppress(ctx, consent.Suppression{Time: o.Now().AddDate(0, 0, -3), Controller: "shop", Address: a, Scope: consent.ScopeController, Reason: consent.Bounced, Source: "delivery", Actor: "relay"})
@@ -66,7 +66,7 @@ func TestPerson(t *testing.T) {
 	b := o.signedIn("anna", auth.Operator)
 	path := b.person("maria@example.net")
 	page := b.get(path)
-	for _, want := range []string{wording, "2026-03", "https://shop.example.org/newsletter", "Confirmed", "bounce", "All advertising", "Access", "Delivered"} {
+	for _, want := range []string{agreed, "2026-03", "https://shop.example.org/newsletter", "Confirmed", "bounce", "All advertising", "Access", "Delivered"} {
 		require.Contains(t, page, want)
 	}
 	require.Equal(t, 4, strings.Count(page[strings.Index(page, `class="stack sent"`):], "<td>News"), "a verdict and its outcome are one line")
@@ -77,7 +77,7 @@ func TestPerson(t *testing.T) {
 		require.NotContains(t, v.Data, "address")
 	}
 
-	require.Contains(t, b.get(path+"/print"), wording)
+	require.Contains(t, b.get(path+"/print"), agreed)
 	require.Len(t, o.recorded(ledger.KindView, "person-print"), 2)
 	resp, body := b.do("GET", path+"/export", nil)
 	require.Contains(t, resp.Header.Get("Content-Disposition"), "attachment")

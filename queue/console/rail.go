@@ -29,6 +29,7 @@ var railPages = []struct {
 	{"sending", "/sending", everybody, (*Console).waitingSending},
 	{"people", "/people", auth.Read(), nil},
 	{"proof", "/proof", everybody, nil},
+	{"settings", "/settings", everybody, nil},
 	{"users", "/users", auth.Any(auth.Admin), nil},
 }
 

@@ -62,6 +62,16 @@ var routes = []route{
 	{method: "GET", path: "/proof/reports", need: everybody, serve: (*Console).reports},
 	{method: "GET", path: "/proof/processing", need: everybody, serve: (*Console).processing},
 
+	{method: "GET", path: "/settings", need: everybody, serve: (*Console).settings},
+	{method: "GET", path: "/settings/systems", need: everybody, serve: (*Console).systems},
+	{method: "POST", path: "/settings/systems/{name}", need: auth.Any(auth.Admin), serve: (*Console).testSystem},
+	{method: "GET", path: "/settings/texts", need: everybody, serve: (*Console).replyTexts},
+	{method: "GET", path: "/settings/texts/{lang}/{step}", need: everybody, serve: (*Console).replyTextPage},
+	{method: "POST", path: "/settings/texts/{lang}/{step}", need: auth.Any(auth.Admin, auth.Approver), serve: (*Console).editReplyText},
+	{method: "GET", path: "/settings/wordings", need: everybody, serve: (*Console).wordings},
+	{method: "GET", path: "/settings/wordings/{lang}/{stream}", need: everybody, serve: (*Console).signUpPage},
+	{method: "POST", path: "/settings/wordings/{lang}/{stream}", need: auth.Any(auth.Admin, auth.Approver), serve: (*Console).editSignUp},
+
 	{method: "GET", path: "/{$}", need: auth.SignedIn(), serve: (*Console).today},
 
 	{method: "GET", path: "/cases", need: auth.Read(), serve: (*Console).cases},

@@ -13,7 +13,7 @@ import (
 
 // concrete fills the wildcards of a route with values that exist nowhere.
 func concrete(path string) string {
-	return strings.NewReplacer("{$}", "", "{file}", "none.css", "{name}", "nobody", "{no}", "C-0000-0000", "{id}", "none", "{i}", "0", "{n}", "0", "{stream}", "none", "{handle}", "none").Replace(path)
+	return strings.NewReplacer("{$}", "", "{file}", "none.css", "{name}", "nobody", "{no}", "C-0000-0000", "{id}", "none", "{i}", "0", "{n}", "0", "{stream}", "none", "{handle}", "none", "{lang}", "xx", "{step}", "none").Replace(path)
 }
 
 // TestRouteTable walks every route: without a session it leads to the log-in,

@@ -1,6 +1,7 @@
 package reply
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -60,8 +61,68 @@ type language struct {
 	Rights  map[string]string `toml:"rights"`  // label → the right in words
 }
 
-// Catalogue holds the texts of all languages. It is immutable.
-type Catalogue struct{ langs map[string]*language }
+// Catalogue holds the texts of all languages. It is immutable but for what
+// Override brings.
+type Catalogue struct {
+	langs map[string]*language
+	over  func(lang string, s Step) (subject, text string, ok bool)
+}
+
+// Override lets f replace single texts, as operators edit them; an empty
+// subject keeps the catalogue's. It is called once, before the first use.
+func (c *Catalogue) Override(f func(lang string, s Step) (subject, text string, ok bool)) { c.over = f }
+
+// Source gives subject and text of a step as they stand in the catalogue, with
+// their placeholders; false where the language lacks it.
+func (c *Catalogue) Source(lang string, s Step) (subject, text string, ok bool) {
+	l := c.langs[lang]
+	if l == nil {
+		return "", "", false
+	}
+	if subject = l.Subject[string(s)]; subject == "" {
+		subject = l.Subject["request"]
+	}
+	text, ok = l.Text[string(s)]
+	return subject, strings.TrimSpace(text), ok
+}
+
+// ErrPlaceholders says that an edited text does not use the placeholders of the
+// one it replaces: what is missing may be what the law wants said.
+var ErrPlaceholders = errors.New("the placeholders are not those of the built-in text")
+
+// CheckOverride refuses a text that leaves a placeholder of the built-in one
+// out, or has one that nothing fills. Errors wrap ErrPlaceholders and name them.
+func (c *Catalogue) CheckOverride(lang string, s Step, subject, text string) error {
+	own, built, ok := c.Source(lang, s)
+	if !ok {
+		return fmt.Errorf("no text %q in language %q", s, lang)
+	}
+	want, got := placeholder.FindAllString(built, -1), placeholder.FindAllString(text, -1)
+	var wrong []string
+	for _, p := range want {
+		if !slices.Contains(got, p) {
+			wrong = append(wrong, p)
+		}
+	}
+	want = append(want, placeholder.FindAllString(own, -1)...)
+	for _, p := range append(got, placeholder.FindAllString(subject, -1)...) {
+		if !slices.Contains(want, p) {
+			wrong = append(wrong, p)
+		}
+	}
+	if len(wrong) > 0 {
+		slices.Sort(wrong)
+		return fmt.Errorf("%w: %s", ErrPlaceholders, strings.Join(slices.Compact(wrong), ", "))
+	}
+	return nil
+}
+
+// Placeholders lists the names in braces of a text, once each.
+func Placeholders(text string) []string {
+	found := placeholder.FindAllString(text, -1)
+	slices.Sort(found)
+	return slices.Compact(found)
+}
 
 // placeholder is a name in braces.
 var placeholder = regexp.MustCompile(`\{[a-z_]+\}`)
@@ -143,9 +204,14 @@ func (c *Catalogue) Render(lang string, v Values, steps ...Step) (subject, text 
 	}
 	var parts []string
 	for i, s := range steps {
-		body, ok := l.Text[string(s)]
+		title, body, ok := c.Source(lang, s)
 		if !ok {
 			return "", "", fmt.Errorf("no text %q in language %q", s, lang)
+		}
+		if c.over != nil {
+			if t, b, ok := c.over(lang, s); ok {
+				title, body = cmp.Or(t, title), b
+			}
 		}
 		filled, err := fill(body, v)
 		if err != nil {
@@ -153,10 +219,6 @@ func (c *Catalogue) Render(lang string, v Values, steps ...Step) (subject, text 
 		}
 		parts = append(parts, strings.TrimSpace(filled))
 		if i == 0 {
-			title := l.Subject[string(s)]
-			if title == "" {
-				title = l.Subject["request"]
-			}
 			if subject, err = fill(title, v); err != nil || subject == "" {
 				return "", "", fmt.Errorf("subject %q in %q: missing or with a hole", s, lang)
 			}
