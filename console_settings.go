@@ -119,7 +119,7 @@ const testAddress = "postern-test@postern.invalid"
 // TestSystem asks a connector whether it knows an address that nobody has:
 // nothing it does with that can harm anybody.
 func (r consoleRules) TestSystem(ctx context.Context, name string) error {
-	connections, err := r.n.connections()
+	connections, err := r.n.connections(r.n.cfg)
 	if err != nil {
 		return err
 	}
