@@ -80,15 +80,11 @@ type Console struct {
 	origins *http.CrossOriginProtection
 	csrfKey []byte
 	live    *hub
-<<<<<<< HEAD
 
 	countsMu sync.Mutex
 	counts   map[string]counts // of the rail, by user and roles
 	index    *queue.Index
-=======
-	index   *queue.Index
-	verify  *verifyJob
->>>>>>> fa2df06 (People and Proof in the console; index rare kinds of the ledger; tell cut-off and oldest item of deletion runs)
+	verify   *verifyJob
 }
 
 // New parses all texts and templates. csrfKey, 32 bytes that all nodes share,
