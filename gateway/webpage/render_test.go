@@ -29,15 +29,19 @@ func TestPageParts(t *testing.T) {
 			Action: a.Action(), Hidden: []Pair{{Name: "act", Value: "add"}}, Legend: "Which?",
 			Choices: []Check{{Name: "right", Value: "access", Label: "a copy", On: true}, {Name: "right", Value: "erasure", Label: "deletion"}},
 			Fields:  []Field{{Name: "text", Label: "Message", Rows: 6, Most: 4000, Value: "</textarea><script>"}, {Name: "mail", Label: "Address", Type: "email", Autocomplete: "email", Optional: true}},
-			Button:  "Send",
-		}},
+			Groups:  []Group{{Legend: "Who?", Choices: []Check{{Name: "who", Value: "agent", Label: "for <another>"}}}},
+			Button:  "Send", Heading: "One more <thing>", Lead: "It is <short>",
+		}, {Upload: true, Fields: []Field{{Name: "files", Label: "Files", Type: "file", Optional: true}}, Button: "Upload"}},
+		Parts: []Part{{Heading: "Data <we> keep", Text: "Name\n<address>"}},
 	}))
 	body := w.Body.String()
 	for _, part := range []string{
 		`<html lang="de">`, `<li class="done"><strong>received</strong><small>27.11.2026</small></li>`, `<li aria-current="step">`,
 		`<dd>&lt;b&gt;28.12.2026&lt;/b&gt;</dd>`, `<input type="radio" name="right" value="access" required checked>`,
 		`<textarea name="text" rows="6" maxlength="4000" required>&lt;/textarea&gt;&lt;script&gt;</textarea>`,
-		`<i>(freiwillig)</i>`, `name="mail" autocomplete="email">`, `Example &lt;Shop&gt;`, `href="/mail/static/style-`,
+		`<h2>One more &lt;thing&gt;</h2>`, `<p>It is &lt;short&gt;</p>`, `<input type="radio" name="who" value="agent" required>`, `for &lt;another&gt;`,
+		`<form method="post" action="" enctype="multipart/form-data">`, `<input type="file" name="files" autocomplete="off" multiple>`,
+		"<h2>Data &lt;we&gt; keep</h2>\n<p class=\"kept\">Name\n&lt;address&gt;</p>", `<i>(freiwillig)</i>`, `name="mail" autocomplete="email">`, `Example &lt;Shop&gt;`, `href="/mail/static/style-`,
 	} {
 		require.Contains(t, body, part)
 	}

@@ -62,10 +62,10 @@ func TestTaskWithFiles(t *testing.T) {
 	w := newWorld(t)
 	no, path := w.asked(fulfil.Export, false)
 	page := w.get(path).Body.String()
-	for _, words := range []string{"A task for sales archive", "Folder 7, please.", alice, "2026-12-01", no, `enctype="multipart/form-data"`, `type="file" name="files"`, "Nothing is held"} {
+	for _, words := range []string{"Task: sales archive", "Folder 7, please.", alice, "2026-12-01", no, `enctype="multipart/form-data"`, `type="file" name="files"`, "Nothing is held"} {
 		require.Contains(t, page, words)
 	}
-	require.Contains(t, w.get(path+"?lang=de").Body.String(), "Eine Aufgabe für sales archive")
+	require.Contains(t, w.get(path+"?lang=de").Body.String(), "Aufgabe: sales archive")
 	require.Contains(t, w.get(path+"?lang=fr").Body.String(), `<html lang="en">`, "languages there is no text in are not claimed")
 	answered := func() bool {
 		v, err := w.q.TaskByToken(t.Context(), strings.TrimPrefix(path, "/case/"))
