@@ -143,6 +143,17 @@ func TestStatusPage(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, w.get(path).Code)
 }
 
+// Whether number and address fit can't be told by the time the answer takes.
+func TestFindTakesItsTime(t *testing.T) {
+	w := newWorld(t, func(o *Options, _ *queue.Options) { o.EvenTime = 150 * time.Millisecond })
+	no := w.open(classifier.Access)
+	for _, mail := range []string{alice, "mallory@example.net", "nonsense"} {
+		begin := time.Now()
+		require.Equal(t, http.StatusOK, w.post("/case", url.Values{"act": {"find"}, "number": {no}, "address": {mail}}.Encode()).Code)
+		require.GreaterOrEqual(t, time.Since(begin), 150*time.Millisecond)
+	}
+}
+
 // One client can't ask for many links, nor write without end.
 func TestFormsAreLimited(t *testing.T) {
 	w := newWorld(t, func(o *Options, _ *queue.Options) { o.PerClient = 3 })

@@ -42,6 +42,8 @@ type world struct {
 	mr    *miniredis.Miniredis
 	log   bytes.Buffer
 
+	streams func() *stream.Set
+
 	mu   sync.Mutex
 	now  time.Time
 	sent []queue.Outgoing
@@ -110,8 +112,13 @@ func newWorld(t testing.TB, change ...func(*Options, *queue.Options)) *world {
 	for _, c := range change {
 		c(&o, &qo)
 	}
-	streams := func() *stream.Set { return set }
-	w.q, err = queue.New(w.rdb, queue.Deps{Optout: w, Sender: w, Trail: w, Streams: streams, Notify: func(_ context.Context, n queue.Notice) error {
+	w.streams = func() *stream.Set { return set }
+	t.Cleanup(func() { // no log line names a person or holds a link, whatever happened (ST-5)
+		require.NotContains(t, w.log.String(), "alice")
+		require.NotContains(t, w.log.String(), "@")
+		require.NotContains(t, w.log.String(), "/case/")
+	})
+	w.q, err = queue.New(w.rdb, queue.Deps{Optout: w, Sender: w, Trail: w, Streams: w.streams, Notify: func(_ context.Context, n queue.Notice) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.told = append(w.told, n)
@@ -119,7 +126,7 @@ func newWorld(t testing.TB, change ...func(*Options, *queue.Options)) *world {
 	}}, qo)
 	require.NoError(t, err)
 	require.NoError(t, w.q.PublishNotices(t.Context()))
-	w.pages, err = NewHandler(w.q, reader(t), streams, o)
+	w.pages, err = NewHandler(w.q, reader(t), w.streams, o)
 	require.NoError(t, err)
 	return w
 }
