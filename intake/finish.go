@@ -51,6 +51,7 @@ func (s *folderSession) finish(ctx context.Context, uids []uint32) error {
 		}
 	}
 	s.at.Last = max(s.at.Last, uids[len(uids)-1])
+	s.at.Swept = 0 // a move that was refused left the count of changes as it was
 	return s.b.p.d.State.Save(ctx, s.b.Name, s.folder, s.fence, s.at)
 }
 

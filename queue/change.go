@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"postern/classifier"
 	"postern/queue/vault"
 )
 
@@ -155,6 +156,26 @@ func (c *Case) acted(actor string) {
 	if strings.HasPrefix(actor, "operator:") {
 		c.Flags = slices.DeleteFunc(c.Flags, func(f string) bool { return f == FlagNews })
 	}
+}
+
+func (c *Case) dropFlag(flag string) {
+	c.Flags = slices.DeleteFunc(c.Flags, func(f string) bool { return f == flag })
+}
+
+// asksMore adds labels to what a case asks. Who asked was shown for what was
+// asked before: a further right that needs proof needs it anew, for anybody may
+// write into a case (GDPR Art. 12(6)). proven tells that the proof covers them.
+func (c *Case) asksMore(labels []classifier.Label, proven bool) (fresh bool) {
+	for _, l := range labels {
+		if slices.Contains(c.Labels, l) {
+			continue
+		}
+		c.Labels, fresh = append(c.Labels, l), true
+		if !proven && slices.Contains(provable, l) {
+			c.dropFlag(FlagIdentified)
+		}
+	}
+	return fresh
 }
 
 func (c *Case) addFlag(flag string) {

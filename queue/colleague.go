@@ -31,6 +31,8 @@ type Ask struct {
 	Due   time.Duration   // default Options.TaskDue
 	Actor string          // "operator:<name>"
 
+	Approve string // for fulfil.Erase: the case number, typed by the approver
+
 	Letter bool // show what the person wrote; only where it is needed
 }
 
@@ -62,7 +64,21 @@ func (q *Queue) AskColleague(ctx context.Context, number string, a Ask) (Task, e
 	if len(c.Mails) > 0 {
 		who = q.person(c.Mails[0])
 	}
-	tasks, err := q.ask(ctx, no, Order{Verb: a.Verb, Actor: a.Actor, colleague: &a}, who, "")
+	o := Order{Verb: a.Verb, Actor: a.Actor, Approve: a.Approve, colleague: &a}
+	if changes[a.Verb] { // what a system must not do without proof, nor must a person
+		if err := q.mayOrder(&c, o, who); err != nil {
+			return Task{}, fmt.Errorf("case %s: %w", no, err)
+		}
+	}
+	if a.Verb == fulfil.Erase {
+		if err := q.secondEyes(ctx, &c, EyesErase, a.Actor); err != nil {
+			return Task{}, err
+		}
+		if err := q.suppressErased(ctx, &c, who); err != nil {
+			return Task{}, err
+		}
+	}
+	tasks, err := q.ask(ctx, no, o, who, "")
 	if err != nil {
 		return Task{}, err
 	}

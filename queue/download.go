@@ -113,6 +113,8 @@ func (q *Queue) mayRelease(c *Case, p Package, r Release) (string, error) {
 	switch {
 	case !strings.HasPrefix(r.Actor, "operator:"):
 		return "", fmt.Errorf("%w: an operator has to", ErrOrder)
+	case !slices.Contains(c.Flags, FlagIdentified) || slices.Contains(c.Flags, FlagNotMe):
+		return "", fmt.Errorf("%w: identity is neither shown nor waived", ErrOrder)
 	case !slices.Contains(CodeWays, r.CodeWay):
 		return "", fmt.Errorf("%w: the code goes to the person by %s, not with the link", ErrOrder, strings.Join(CodeWays, ", "))
 	case base == "":

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // Propose is AskApproval without a letter.
@@ -34,10 +35,18 @@ func (q *Queue) secondEyes(ctx context.Context, c *Case, act, actor string) erro
 	if err != nil && !isNil(err) {
 		return fmt.Errorf("read proposals of case %s: %w", c.Number, err)
 	}
-	switch by {
-	case "":
+	return q.bothEyes(c, act, by, actor)
+}
+
+// bothEyes compares who proposed an act with who gives it. Names typed in
+// another case are the same person's.
+func (q *Queue) bothEyes(c *Case, act, by, actor string) error {
+	switch {
+	case !q.fourEyes(c.Controller, act):
+		return nil
+	case by == "":
 		return fmt.Errorf("case %s: %w: %s takes two operators, one has to propose it first", c.Number, ErrOrder, act)
-	case actor:
+	case strings.EqualFold(strings.TrimSpace(by), strings.TrimSpace(actor)):
 		return fmt.Errorf("case %s: %w: %s takes two operators, another has to approve it", c.Number, ErrOrder, act)
 	}
 	return nil

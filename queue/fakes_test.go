@@ -39,6 +39,7 @@ type world struct {
 	failBind bool
 	failSend bool
 	sendErr  error
+	onBind   func(consent.Reason) // called before a suppression is bound
 }
 
 // clockHand is a clock that tests turn.
@@ -52,6 +53,9 @@ func (c *clockHand) Now() time.Time { c.mu.Lock(); defer c.mu.Unlock(); return c
 func (c *clockHand) Set(t time.Time) { c.mu.Lock(); c.now = t; c.mu.Unlock() }
 
 func (w *world) Suppress(_ context.Context, s consent.Suppression) (string, error) {
+	if w.onBind != nil {
+		w.onBind(s.Reason)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.failBind {

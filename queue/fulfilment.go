@@ -107,13 +107,31 @@ func (q *Queue) Fulfil(ctx context.Context, number string, o Order) ([]Task, err
 	return q.ask(ctx, no, o, who, "")
 }
 
+// stillMay looks again at what an order rests on, in the case as it is when the
+// order is written down: a hold, a "not me" or a mail may have come between.
+func (q *Queue) stillMay(c *Case, ch *changing, o Order, who address.Address) error {
+	if !strings.HasPrefix(o.Actor, "operator:") || o.colleague != nil && !changes[o.Verb] {
+		return nil // a step that follows from an order, or a question
+	}
+	if err := q.mayOrder(c, o, who); err != nil {
+		return fmt.Errorf("case %s: %w", c.Number, err)
+	}
+	if o.Verb == fulfil.Erase && !o.DryRun {
+		return q.bothEyes(c, EyesErase, ch.before["proposed:"+EyesErase], o.Actor)
+	}
+	return nil
+}
+
+// changes are the verbs after which data is no longer as it was.
+var changes = map[fulfil.Verb]bool{fulfil.Erase: true, fulfil.Rectify: true, fulfil.Restrict: true}
+
 func (q *Queue) mayOrder(c *Case, o Order, who address.Address) error {
 	systems := q.systems(c, o.Verb)
 	law, heldByLaw := q.heldByLaw(c.Controller)
 	switch {
 	case !strings.HasPrefix(o.Actor, "operator:"):
 		return fmt.Errorf("%w: an operator has to", ErrOrder)
-	case len(systems) == 0:
+	case len(systems) == 0 && o.colleague == nil:
 		return fmt.Errorf("%w: no system is connected for %s", ErrOrder, o.Verb)
 	case who.IsZero():
 		return fmt.Errorf("%w: no address is known", ErrOrder)
@@ -121,6 +139,10 @@ func (q *Queue) mayOrder(c *Case, o Order, who address.Address) error {
 		return nil
 	case !slices.Contains(c.Flags, FlagIdentified):
 		return fmt.Errorf("%w: identity is neither shown nor waived", ErrOrder)
+	case slices.Contains(c.Flags, FlagNotMe):
+		return fmt.Errorf("%w: the owner of the address says they did not ask", ErrOrder)
+	case o.Verb == fulfil.Erase && slices.Contains(c.Flags, FlagNews):
+		return fmt.Errorf("%w: the person wrote again and nobody acted on it yet: read that first", ErrOrder)
 	case o.Verb == fulfil.Erase && slices.Contains(c.Flags, FlagLegalHold):
 		return fmt.Errorf("%w: a legal hold forbids deletion", ErrOrder)
 	case o.Verb == fulfil.Erase && heldByLaw:
@@ -183,6 +205,9 @@ func (q *Queue) ask(ctx context.Context, no string, o Order, who address.Address
 		}
 		asked, err := tasksOf(ch.before)
 		if err != nil {
+			return err
+		}
+		if err := q.stillMay(c, ch, o, who); err != nil {
 			return err
 		}
 		if slices.ContainsFunc(asked, func(t Task) bool { return t.Verb == o.Verb && t.waits() && !o.DryRun && !t.Done() }) {

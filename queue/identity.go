@@ -166,6 +166,7 @@ func (q *Queue) Confirm(ctx context.Context, token string, yes bool) error {
 		if !yes {
 			ch.extra["challenge-answer"] = "no"
 			c.addFlag(FlagNotMe)
+			c.dropFlag(FlagIdentified)
 			warned = true
 			ch.events = append(ch.events, Event{Actor: "link", Action: ActAlert, Reason: "not-me"})
 			return nil
@@ -235,6 +236,7 @@ func (q *Queue) LinkKind(ctx context.Context, token string) (string, error) {
 // passed (DSR-6).
 func (q *Queue) identified(c *Case, ch *changing) {
 	c.addFlag(FlagIdentified)
+	c.dropFlag(FlagNotMe) // asked anew, or an operator knows better and says why
 	ch.unremind = append(ch.unremind, c.Number+" "+RemindProof)
 	asked := fromMillis(ch.before["challenge-at"])
 	if !q.rules().PauseIdentity[c.Controller] || asked.IsZero() || asked.Sub(c.Received) > promptly || ch.before["paused"] != "" {

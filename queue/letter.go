@@ -119,8 +119,13 @@ func (q *Queue) Reply(ctx context.Context, number string, d Draft) (int, Letter,
 		}
 	}
 	l.At = q.o.Now().Add(q.o.SendHold)
-	n, err := q.enqueue(ctx, FindCaseNo(number), l, func(_ *Case, ch *changing) error {
+	n, err := q.enqueue(ctx, FindCaseNo(number), l, func(c *Case, ch *changing) error {
 		if d.Effect == ActDeny {
+			if d.Actor != "rule" { // another may have used the proposal meanwhile
+				if err := q.bothEyes(c, EyesDeny, ch.before["proposed:"+EyesDeny], d.Actor); err != nil {
+					return err
+				}
+			}
 			ch.extra["proposed:"+EyesDeny] = ""
 		}
 		return nil

@@ -148,11 +148,11 @@ func (q *Queue) mergeTarget(ctx context.Context, no string, m Move) error {
 			return fmt.Errorf("merge case %s into %s: %w: the other has to be live and of the same controller", no, into, ErrMove)
 		}
 		t.link(no)
-		for _, l := range c.Labels {
-			if !slices.Contains(t.Labels, l) {
-				t.Labels = append(t.Labels, l)
-			}
+		same := t.Subject == c.Subject
+		if !same {
+			t.addFlag(FlagOtherSender)
 		}
+		t.asksMore(c.Labels, same && slices.Contains(c.Flags, FlagIdentified))
 		if c.Received.Before(t.Received) {
 			t.Received = c.Received
 		}

@@ -232,12 +232,7 @@ func (q *Queue) attach(ctx context.Context, no string, in Incoming) (Ref, int, e
 			ch.newMid = mids[0]
 		}
 		e := Event{Actor: "rule", Action: ActAttach, Reason: "same-case", Data: map[string]string{"labels": joinLabels(in.Result.Decided)}}
-		fresh := false
-		for _, l := range in.Result.Decided {
-			if !slices.Contains(c.Labels, l) {
-				c.Labels, fresh = append(c.Labels, l), true
-			}
-		}
+		fresh := c.asksMore(in.Result.Decided, false)
 		if p := q.periodOf(q.controller(c.Controller), in.Result.Regime, in.Received); fresh && c.State.Live() && p.due.Before(c.Due) {
 			c.Due, c.Rule, c.Extended = p.due, p.rule.ID, false
 			e.Data["due"] = millis(p.due)

@@ -38,6 +38,9 @@ func (q *Queue) fulfil(ctx context.Context, no, n string) error {
 	if err != nil {
 		return err
 	}
+	if why := q.halted(c, t); why != "" {
+		return q.result(ctx, no, t.Key, fulfil.Outcome{Status: fulfil.Failed}, "rule", why)
+	}
 	if t.Person {
 		if o.Owner != "" { // else an operator brings it to them
 			if err := q.mailTask(ctx, c, t, o, taskAsked); err != nil {
@@ -60,6 +63,24 @@ func (q *Queue) fulfil(ctx context.Context, no, n string) error {
 		return err
 	}
 	return q.result(ctx, no, t.Key, out, "system:"+t.System, "")
+}
+
+// halted tells why an erasure that was ordered must not go on: tries may last
+// for days, and what it rests on may be gone by now. "" lets it go on.
+func (q *Queue) halted(c *Case, t Task) string {
+	if t.Verb != fulfil.Erase || t.DryRun {
+		return ""
+	}
+	_, byLaw := q.heldByLaw(c.Controller)
+	switch {
+	case byLaw || slices.Contains(c.Flags, FlagLegalHold):
+		return "legal-hold"
+	case !slices.Contains(c.Flags, FlagIdentified) || slices.Contains(c.Flags, FlagNotMe):
+		return "identity-not-shown"
+	case c.State == Withdrawn || c.State == Denied:
+		return string(c.State)
+	}
+	return ""
 }
 
 func openOrder(key *vault.Key, f map[string]string, no string, index int) (order, error) {

@@ -1,0 +1,169 @@
+package queue
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"postern/classifier"
+	"postern/gateway/address"
+	"postern/gateway/consent"
+	"postern/queue/fulfil"
+)
+
+// intoCase is a mail that names a case in its subject, as anybody may write.
+func intoCase(no, from string, labels ...classifier.Label) Incoming {
+	in := mailFrom(from, labels...)
+	in.CaseNo, in.Subject = no, "Re: "+no
+	return in
+}
+
+func eraseIn(no string) Order { return Order{Verb: fulfil.Erase, Actor: eve, Approve: no} }
+
+// Who asked for a copy has not shown that it is them who want everything gone.
+func TestProofOfOneRightIsNoneOfAnother(t *testing.T) {
+	w, s := connected(t, fulfil.Erase)
+	no := w.open(classifier.Access)
+	w.waive(no)
+	_, err := w.q.Open(ctx, intoCase(no, "mallory@example.net", classifier.Erasure))
+	require.NoError(t, err)
+	c := w.show(no)
+	require.Contains(t, c.Labels, classifier.Erasure, "nothing asked is lost")
+	require.NotContains(t, c.Flags, FlagIdentified)
+	_, err = w.q.Fulfil(ctx, no, eraseIn(no))
+	require.ErrorIs(t, err, ErrOrder)
+	w.drain()
+	require.Contains(t, s.known, "alice@example.com")
+
+	other := w.open(classifier.Access)
+	w.waive(other)
+	_, err = w.q.Open(ctx, intoCase(other, "alice@example.com", classifier.Access, classifier.Objection))
+	require.NoError(t, err)
+	require.Contains(t, w.show(other).Flags, FlagIdentified, "the same right again, and what needs no proof, need none")
+}
+
+func TestMergedCaseBringsNoProof(t *testing.T) {
+	w, s := connected(t, fulfil.Erase)
+	no := w.open(classifier.Access)
+	w.waive(no)
+	ref, err := w.q.Open(ctx, mailFrom("mallory@example.net", classifier.Erasure))
+	require.NoError(t, err)
+	_, err = w.q.Move(ctx, ref.Number, Move{Action: ActMerge, Actor: eve, Reason: "duplicate", Into: no})
+	require.NoError(t, err)
+	c := w.show(no)
+	require.NotContains(t, c.Flags, FlagIdentified)
+	require.Contains(t, c.Flags, FlagOtherSender)
+	_, err = w.q.Fulfil(ctx, no, eraseIn(no))
+	require.ErrorIs(t, err, ErrOrder)
+	require.Contains(t, s.known, "alice@example.com")
+}
+
+func TestNotMeTakesProofBack(t *testing.T) {
+	w, _ := connected(t, fulfil.Erase)
+	no := w.open(classifier.Erasure)
+	require.NoError(t, w.q.Confirm(ctx, w.challenge(no), true))
+	require.NoError(t, w.q.Confirm(ctx, w.challenge(no), false))
+	_, err := w.q.Fulfil(ctx, no, eraseIn(no))
+	require.ErrorIs(t, err, ErrOrder)
+	w.waive(no) // an operator who knows better says why
+	_, err = w.q.Fulfil(ctx, no, eraseIn(no))
+	require.NoError(t, err)
+}
+
+// A mail that came meanwhile may say: leave it.
+func TestErasureWaitsForUnreadMail(t *testing.T) {
+	w, s := connected(t, fulfil.Erase)
+	no := w.open(classifier.Erasure)
+	w.waive(no)
+	_, err := w.q.Open(ctx, intoCase(no, "alice@example.com"))
+	require.NoError(t, err)
+	_, err = w.q.Fulfil(ctx, no, eraseIn(no))
+	require.ErrorIs(t, err, ErrOrder)
+	require.Contains(t, s.known, "alice@example.com")
+	_, err = w.q.Move(ctx, no, Move{Action: ActNote, Actor: eve, Note: "read"})
+	require.NoError(t, err)
+	_, err = w.q.Fulfil(ctx, no, eraseIn(no))
+	require.NoError(t, err)
+}
+
+// What an erasure rests on is looked at when it is written down, not only when
+// it was asked for.
+func TestHoldBetweenOrderAndTask(t *testing.T) {
+	w, s := connected(t, fulfil.Erase)
+	no := w.open(classifier.Erasure)
+	w.waive(no)
+	w.onBind = func(r consent.Reason) {
+		if r == consent.Erased {
+			require.NoError(t, w.q.LegalHold(ctx, no, true, eve, "a law suit"))
+		}
+	}
+	_, err := w.q.Fulfil(ctx, no, eraseIn(no))
+	require.ErrorIs(t, err, ErrOrder)
+	w.drain()
+	require.Contains(t, s.known, "alice@example.com")
+}
+
+// Tries may last for days: what is repeated must still be wanted.
+func TestErasureIsNotRepeatedAgainstHoldOrWithdrawal(t *testing.T) {
+	for name, stop := range map[string]func(w *world, no string){
+		"legal-hold": func(w *world, no string) { require.NoError(t, w.q.LegalHold(ctx, no, true, eve, "a law suit")) },
+		"withdrawn": func(w *world, no string) {
+			_, err := w.q.Move(ctx, no, Move{Action: ActWithdraw, Actor: "person", Reason: "by-page"})
+			require.NoError(t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, s := connected(t, fulfil.Erase)
+			no := w.open(classifier.Erasure)
+			w.waive(no)
+			s.fail = errDown
+			_, err := w.q.Fulfil(ctx, no, eraseIn(no))
+			require.NoError(t, err)
+			w.drain()
+			stop(w, no)
+			s.fail = nil
+			w.later(48 * time.Hour)
+			require.Contains(t, s.known, "alice@example.com")
+			tasks, err := w.q.Tasks(ctx, no)
+			require.NoError(t, err)
+			require.Equal(t, fulfil.Failed, tasks[0].Status)
+		})
+	}
+}
+
+// A colleague is asked to delete on the same terms as a system.
+func TestColleagueDeletesOnTheSameTerms(t *testing.T) {
+	w := newWorld(t)
+	w.withFiles()
+	w.q.o.Handling = map[string]Handling{"shop": {FourEyes: []string{EyesErase}}}
+	no := w.open(classifier.Erasure)
+	ask := Ask{Who: "archive", Mail: address.MustParse("archive@shop.example.org"), Verb: fulfil.Erase, Actor: eve}
+	refused := func(why string) {
+		_, err := w.q.AskColleague(ctx, no, ask)
+		require.ErrorIs(t, err, ErrOrder, why)
+	}
+	refused("identity is open")
+	w.waive(no)
+	refused("the number was not typed")
+	ask.Approve = no
+	refused("nobody proposed it")
+	require.NoError(t, w.q.Propose(ctx, no, EyesErase, eve, ""))
+	refused("proposed by the same")
+	ask.Actor = "operator:EVE"
+	refused("another spelling is no other person")
+	ask.Actor = "operator:bob"
+	_, err := w.q.AskColleague(ctx, no, ask)
+	require.NoError(t, err)
+	require.Contains(t, w.boundReasons(), consent.Erased)
+}
+
+func TestReleaseNeedsProofStill(t *testing.T) {
+	w, no := collected(t, classifier.Access)
+	_, err := w.q.BuildPackage(ctx, no, eve)
+	require.NoError(t, err)
+	w.ticked(no)
+	require.NoError(t, w.q.Confirm(ctx, w.challenge(no), false))
+	_, err = w.q.ReleasePackage(ctx, no, Release{Actor: eve, CodeWay: "person"})
+	require.ErrorIs(t, err, ErrOrder)
+}
