@@ -26,8 +26,10 @@ import (
 func (w *world) asked(verb fulfil.Verb, letter bool) (no, path string) {
 	w.t.Helper()
 	no = w.open(classifier.Access)
+	_, err := w.q.Move(w.t.Context(), no, queue.Move{Action: queue.ActIdentify, Actor: eve, Reason: "known-by-phone"})
+	require.NoError(w.t, err)
 	n := w.mails()
-	_, err := w.q.AskColleague(w.t.Context(), no, queue.Ask{Who: "sales archive", Mail: address.MustParse("sales@shop.example.org"), Verb: verb, Words: "Folder 7, please.", Actor: eve, Letter: letter})
+	_, err = w.q.AskColleague(w.t.Context(), no, queue.Ask{Who: "sales archive", Mail: address.MustParse("sales@shop.example.org"), Verb: verb, Words: "Folder 7, please.", Actor: eve, Approve: no, Letter: letter})
 	require.NoError(w.t, err)
 	return no, w.mailed(n + 1)
 }
