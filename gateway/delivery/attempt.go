@@ -48,8 +48,9 @@ func (d *Deliverer) attempt(ctx context.Context, as []*attempt) {
 		return
 	}
 	var ps []*parcel
+	asked := time.Now()
 	for i, p := range d.prepare(ctx, reqs) {
-		ps = append(ps, open[i].parcels(ctx, reqs[i].Due, p)...)
+		ps = append(ps, open[i].parcels(ctx, reqs[i].Due, p, asked)...)
 	}
 	d.deliver(ctx, ps)
 	for _, a := range open {
@@ -144,12 +145,14 @@ func (a *attempt) fanOut(ctx context.Context, chunks [][]int) {
 
 // chunk asks for verdicts and copies of some recipients and sends them.
 func (a *attempt) chunk(ctx context.Context, due []int) {
+	asked := time.Now()
 	p := a.d.prepare(ctx, []Request{{a.m, due}})
-	a.d.deliver(ctx, a.parcels(ctx, due, p[0]))
+	a.d.deliver(ctx, a.parcels(ctx, due, p[0], asked))
 }
 
-// parcels notes the verdicts on due and gives what is to be sent.
-func (a *attempt) parcels(ctx context.Context, due []int, p Prepared) (out []*parcel) {
+// parcels notes the verdicts on due, asked for at a time, and gives what is to
+// be sent.
+func (a *attempt) parcels(ctx context.Context, due []int, p Prepared, at time.Time) (out []*parcel) {
 	if p.Err != nil {
 		if ctx.Err() != nil {
 			return nil // stopping: left for the next start
@@ -189,7 +192,7 @@ func (a *attempt) parcels(ctx context.Context, due []int, p Prepared) (out []*pa
 			a.refuse(cp, reply{code: 554, status: "5.6.0", text: "message has broken line ends"}, "")
 			continue
 		}
-		out = append(out, &parcel{a: a, transaction: transaction{m: a.m, cp: cp}})
+		out = append(out, &parcel{a: a, asked: at, transaction: transaction{m: a.m, cp: cp}})
 	}
 	for _, i := range asked { // no verdict is no permission
 		a.postpone(i, "4.3.0", "no verdict")

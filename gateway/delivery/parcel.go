@@ -3,6 +3,8 @@ package delivery
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -13,6 +15,44 @@ type parcel struct {
 	skip map[*host]bool // can't be reached or can't take it
 	last *errUnfit      // of the last hop that can't take it
 	at   string         // its name
+
+	asked time.Time // when the verdict was given
+	more  []*parcel // made of the same recipients when they were asked about again
+}
+
+// fresh is how old a verdict may be when its copy leaves: who withdraws binds
+// the relay within a second, also what waits for a slot, a rate or another hop.
+const fresh = time.Second
+
+func (p *parcel) stale() bool { return time.Since(p.asked) > fresh }
+
+// renew asks again about parcels that waited: what was allowed then may be
+// forbidden by now (design D5).
+func (d *Deliverer) renew(ctx context.Context, ps []*parcel) {
+	var old []*parcel
+	var reqs []Request
+	for _, p := range ps {
+		if p.stale() {
+			old, reqs = append(old, p), append(reqs, Request{p.m, p.cp.Recipients})
+		}
+	}
+	if len(old) == 0 {
+		return
+	}
+	asked := time.Now()
+	for i, made := range d.prepare(ctx, reqs) {
+		p := old[i]
+		now := p.a.parcels(ctx, reqs[i].Due, made, asked)
+		p.cp, p.asked = Copy{}, asked
+		for k, x := range now {
+			if x.skip, x.last, x.at = p.skip, p.last, p.at; k > 0 {
+				x.skip = maps.Clone(p.skip)
+				p.more = append(p.more, x)
+				continue
+			}
+			p.cp = x.cp
+		}
+	}
 }
 
 func (p *parcel) done() bool { return len(p.cp.Recipients) == 0 }
@@ -32,12 +72,14 @@ func (d *Deliverer) deliver(ctx context.Context, ps []*parcel) {
 		h := d.hosts.pick(p.skip)
 		switch {
 		case p.done():
-			ps = ps[1:]
+			if ps = ps[1:]; len(p.more) > 0 {
+				ps = slices.Concat(p.more, ps)
+			}
 		case h == nil:
 			if p.last != nil {
 				p.a.refuse(p.cp, p.last.reply, p.at)
 			}
-			ps = ps[1:]
+			p.cp.Recipients = nil
 		default:
 			if d.over(ctx, h, together(h, ps)); ctx.Err() != nil {
 				return
@@ -61,7 +103,7 @@ func (d *Deliverer) over(ctx context.Context, h *host, ps []*parcel) {
 		return // the context's
 	}
 	defer h.release()
-	c, fresh, err := h.get(ctx)
+	c, opened, err := h.get(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			d.hostFailed(h, err)
@@ -71,12 +113,22 @@ func (d *Deliverer) over(ctx context.Context, h *host, ps []*parcel) {
 		}
 		return
 	}
-	if fresh {
+	if opened {
 		d.met.connections.WithLabelValues("opened").Inc()
+	}
+	if d.renew(ctx, ps); ctx.Err() != nil {
+		h.put(c)
+		return
+	}
+	ps = slices.DeleteFunc(slices.Clone(ps), (*parcel).done)
+	if len(ps) == 0 {
+		h.put(c)
+		return
 	}
 	ps = ps[:min(len(ps), h.room(c))]
 	txs := make([]*transaction, len(ps))
 	for i, p := range ps {
+		p.until = p.asked.Add(fresh)
 		txs[i] = &p.transaction
 	}
 	begin := time.Now()
@@ -105,7 +157,7 @@ func (d *Deliverer) over(ctx context.Context, h *host, ps []*parcel) {
 	c.net.Close()
 	d.met.connections.WithLabelValues("broken").Inc()
 	if ctx.Err() == nil {
-		d.broke(h, ps, fresh || answered > 0, answered, err)
+		d.broke(h, ps, opened || answered > 0, answered, err)
 	}
 }
 
@@ -124,7 +176,7 @@ func (d *Deliverer) broke(h *host, ps []*parcel, fresh bool, answered int, err e
 			break
 		}
 	}
-	if len(ps) > 1 && !refused(err) {
+	if len(ps) > 1 && !refused(err) && !errors.Is(err, errLate) {
 		h.careful()
 	}
 	if p == nil {

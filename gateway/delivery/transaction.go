@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"postern/gateway/spool"
 )
@@ -38,7 +39,15 @@ type transaction struct {
 	unfit    *errUnfit   // why this hop can't take the copy
 	dotted   bool        // all of it was sent and at least one recipient taken: the hop may have it (RFC 1047)
 	over     bool        // it was answered to its end
+	until    time.Time   // it is not begun later than this; the zero Time: no limit
 }
+
+// late tells whether what allowed the copy is too old to begin with it.
+func (t *transaction) late() bool { return !t.until.IsZero() && time.Now().After(t.until) }
+
+// errLate ends a flight in which the hop took so long over a message that the
+// verdicts on those behind it have to be asked for again.
+var errLate = errors.New("the hop took too long over the message before")
 
 // send runs transactions one behind the other, as many of them in one write
 // as the hop's extensions allow. An error means that the connection broke or
@@ -57,7 +66,10 @@ func (c *conn) send(ctx context.Context, txs []*transaction) error {
 	}
 	defer c.guard(ctx)()
 	c.sent += len(ready)
-	for len(ready) > 0 {
+	for i := 0; len(ready) > 0; i++ {
+		if i > 0 && ready[0].late() {
+			return nil // left for another flight
+		}
 		if err := c.clean(); err != nil {
 			return err
 		}
@@ -174,6 +186,9 @@ func (c *conn) pipelined(txs []*transaction) error {
 		rep, err := c.read(c.host.opts.Timeouts.Data)
 		if err != nil {
 			return err
+		}
+		if i > 0 && t.late() { // its message can only be kept back by hanging up
+			return errLate
 		}
 		var next [][]byte
 		if i+1 < len(txs) {
