@@ -15,6 +15,7 @@ import (
 	"postern/classifier"
 	"postern/queue"
 	"postern/queue/console/auth"
+	"postern/queue/reply"
 	"postern/testmail/browser"
 )
 
@@ -81,7 +82,10 @@ func staged(w *world) map[string]string {
 	move("bulgarian", queue.Move{Action: queue.ActIdentify, Reason: "called-back", Note: "called back under the number on file"})
 	move("access", queue.Move{Action: queue.ActAssign, Owner: "anna"})
 	move("objection8", queue.Move{Action: queue.ActClose, Reason: "done"})
-	w.raw[fmt.Sprintf("%064x", uid)] = nil
+	require.NoError(w.t, w.q.AskApproval(w.t.Context(), no["objection0"], queue.Approval{What: queue.EyesDeny, By: "operator:otto", Note: "looked at twice", Draft: &queue.Draft{
+		Step: reply.Denied, Effect: queue.ActDeny, Reason: "manifestly-unfounded", Actor: "operator:otto", Values: reply.Values{"reason": "es dieselbe Anfrage zum zwölften Mal ist"}}}))
+	_, _, err := w.q.Reply(w.t.Context(), no["objection1"], queue.Draft{Subject: "Ihr Widerspruch", Text: "Wir haben die Werbung beendet.", Effect: queue.ActAnswer, Actor: "operator:anna"})
+	require.NoError(w.t, err)
 	for i, why := range []string{"spam", "auto_reply", "bounce"} {
 		in = w.mail(fmt.Sprintf("aside%d@example.com", i), "I am out of the office until Monday.")
 		in.Subject = "Out of office"
@@ -115,7 +119,8 @@ func TestPagesInBrowser(t *testing.T) {
 		{"today", "/"}, {"cases", "/cases"}, {"cases-none", "/cases?view=approval"}, {"cases-ended", "/cases?view=ended"},
 		{"case", "/cases/" + no["access"]}, {"case-late", "/cases/" + no["late"]}, {"case-greek", "/cases/" + no["greek"]}, {"case-read", "/cases/" + no["read"]},
 		{"case-long", "/cases/" + no["long"]}, {"case-ended", "/cases/" + no["objection8"]}, {"case-reply", "/cases/" + no["bulgarian"] + "?text=clarify"},
-		{"erase", "/cases/" + no["late"] + "/erase"}, {"byhand", "/cases/new"}, {"aside", "/aside"}, {"account", "/account"}, {"users", "/users"}, {"missing", "/cases/nothing"},
+		{"erase", "/cases/" + no["late"] + "/erase"}, {"byhand", "/cases/new"}, {"aside", "/aside"}, {"denial", "/cases/" + no["objection0"] + "/denial"}, {"letter", "/cases/" + no["objection1"] + "/letters/0"}, {"case-held", "/cases/" + no["objection1"]},
+		{"file", "/cases/" + no["access"] + "/mails/0/files/0/text"}, {"package", "/cases/" + no["access"] + "/package"}, {"proof", "/cases/" + no["access"] + "/proof"}, {"account", "/account"}, {"users", "/users"}, {"missing", "/cases/nothing"},
 	}
 	for _, lang := range []string{"en", "de"} {
 		user, err := w.users.User(t.Context(), "anna")
@@ -148,6 +153,10 @@ func TestPagesInBrowser(t *testing.T) {
 					p.Open(w.srv.URL + page.path)
 					look(page.name)
 				}
+				p.Open(w.srv.URL + "/cases")
+				p.Do(chromedp.SendKeys(chromedp.CSS("#q"), "maria@example.net"))
+				p.Submit(".search button")
+				look("search")
 			}
 		}
 	}

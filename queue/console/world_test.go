@@ -92,6 +92,19 @@ func (w *world) Suppress(_ context.Context, s consent.Suppression) (string, erro
 
 func (w *world) Release(context.Context, consent.Release) error { return nil }
 
+// Prove shows what was recorded, at places in the order of recording.
+func (w *world) Prove(_ context.Context, f ledger.Filter) (ledger.Proof, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := ledger.Proof{PublicKey: "relay.example.org/test+00000000+key", Checkpoint: "relay.example.org/test\n2\nroot\n"}
+	for i, r := range w.records {
+		if r.Ref == f.Ref && r.Kind == f.Kind {
+			out.Records = append(out.Records, ledger.ProvenItem{Index: int64(i), Record: r})
+		}
+	}
+	return out, nil
+}
+
 func (w *world) original(_ context.Context, in queue.Incoming) ([]byte, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -140,7 +153,7 @@ func newWorld(t testing.TB, more ...func(*Options, *queue.Options)) *world {
 	require.NoError(t, err)
 	w.users, err = auth.New(w.rdb, auth.Options{Key: bytes.Repeat([]byte{5}, 32), Now: w.Now})
 	require.NoError(t, err)
-	w.deps = Deps{Cases: w.q, Users: w.users, Trail: w, Streams: streams, Original: w.original}
+	w.deps = Deps{Cases: w.q, Users: w.users, Trail: w, Streams: streams, Original: w.original, Prover: w}
 	w.c, err = New(w.deps, bytes.Repeat([]byte{3}, 32), o)
 	require.NoError(t, err)
 	w.srv = httptest.NewServer(w.c.Handler())
