@@ -72,6 +72,9 @@ crash: setup ## kill -9 at random, 200 rounds of every crash test (ROUNDS=n for 
 .PHONY: screenshots
 screenshots: setup ## pictures of the pages into build/screenshots, each checked by axe-core
 	POSTERN_SCREENSHOTS=$(CURDIR)/build/screenshots $(GO) test -count=1 -run 'InBrowser' ./gateway/... ./queue/...
+	cp build/screenshots/console-cases-1440-light-en.png deploy/docs/pictures/cases.png
+	cp build/screenshots/console-case-1440-light-en.png deploy/docs/pictures/case.png
+	cp build/screenshots/console-case-390-dark-en.png deploy/docs/pictures/case-phone.png
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (default 10m) each
