@@ -80,6 +80,7 @@ type OperatorConfig struct {
 	TrustProxy  bool     `toml:"trust_proxy"`  // limits take the client from X-Forwarded-For
 
 	CorrectionTexts bool `toml:"correction_texts"` // corrections of labels are exported with the words of the mail
+	APIPerMinute    int  `toml:"api_per_minute"`   // requests of one API token; default 600
 }
 
 // LimitsConfig bounds what clients may take.
@@ -308,6 +309,7 @@ func (c *Config) defaults() {
 	set(&c.Operator.Listen, "127.0.0.1:8026")
 	set(&c.Operator.SessionIdle, Duration(30*time.Minute))
 	set(&c.Operator.SessionMax, Duration(12*time.Hour))
+	set(&c.Operator.APIPerMinute, 600)
 	set(&c.Limits.MaxMessage, 25<<20)
 	set(&c.Limits.MaxRecipients, 1000)
 	set(&c.Limits.MaxConnections, 1500)

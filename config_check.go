@@ -212,6 +212,9 @@ func (k *checker) operator() {
 	if o.SessionMax < o.SessionIdle {
 		k.add("operator.session_max", "%s is shorter than session_idle", time.Duration(o.SessionMax))
 	}
+	if o.APIPerMinute < 1 {
+		k.add("operator.api_per_minute", "%d is no number of requests from 1", o.APIPerMinute)
+	}
 }
 
 func (k *checker) controllers() {

@@ -20,6 +20,7 @@ import (
 	"postern/intake"
 	"postern/queue"
 	"postern/queue/console"
+	"postern/queue/console/api"
 	"postern/queue/console/auth"
 )
 
@@ -130,11 +131,12 @@ func (n *node) alarms(ctx context.Context, poller *intake.Poller) (out []console
 	return out
 }
 
-// operatorServer is the listener of operators: console, health, metrics.
-func operatorServer(h *health, c *console.Console) *http.Server {
+// operatorServer is the listener of operators: console, API, health, metrics.
+func operatorServer(h *health, c *console.Console, programs http.Handler) *http.Server {
 	mux := http.NewServeMux()
 	pages := c.Handler()
 	mux.Handle("/", pages)
+	mux.Handle(api.Base+"/", programs)
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 		mux.Handle("GET "+path, h.handler())
 	}

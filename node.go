@@ -30,6 +30,7 @@ import (
 	"postern/gateway/unsubscribe"
 	"postern/gateway/wording"
 	"postern/queue"
+	"postern/queue/console/api"
 )
 
 // node is one Postern with its rooms joined, opened but not yet running.
@@ -50,6 +51,9 @@ type node struct {
 	edits      *wording.Store
 	classifier *classifier.Classifier
 	queue      *queue.Queue
+	index      *queue.Index // of all cases, shared by console and API
+	hooks      *api.Subscriptions
+	outbox     *api.Outbox // consent events on their way to receivers
 
 	terminal  io.Writer       // where a person reads along; nil: nobody does
 	redisGone <-chan struct{} // closed when a managed Redis ends; nil without one
@@ -164,7 +168,8 @@ func (n *node) openRedis(ctx context.Context) (redis.UniversalClient, error) {
 }
 
 func (n *node) openConsent(context.Context) (err error) {
-	n.consent, err = consent.New(n.rdb, n.ring, n.db, n.trail, consent.Options{
+	n.outbox = api.NewOutbox(n.trail, n.db, n.log.With("room", "api"))
+	n.consent, err = consent.New(n.rdb, n.ring, n.db, n.outbox, consent.Options{
 		Metrics: n.metrics,
 		Timeout: time.Duration(n.cfg.Redis.Timeout),
 		Log:     n.log.With("room", "consent"),

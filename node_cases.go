@@ -18,6 +18,9 @@ import (
 
 // openCases opens the queue as the configuration has it.
 func (n *node) openCases(context.Context) error {
+	if err := n.openHooks(); err != nil {
+		return err
+	}
 	vault := n.keys.Of(keys.Vault)
 	o := queue.Options{
 		VaultKey: vault[0].Bytes(), Keyring: n.ring,
@@ -55,6 +58,7 @@ func (n *node) openCases(context.Context) error {
 	if o.Connections, err = n.connections(n.cfg); err != nil {
 		return err
 	}
+	o.Subscribed = n.hooks.Hooks
 	n.queue, err = queue.New(n.rdb, queue.Deps{
 		Optout:  n.consent,
 		Sender:  n.engine,
@@ -67,6 +71,9 @@ func (n *node) openCases(context.Context) error {
 		Mailed:   n.mailed,
 		UndoLink: n.undoLink,
 	}, o)
+	if err == nil {
+		n.index = n.queue.NewIndex()
+	}
 	return err
 }
 

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -25,10 +23,8 @@ import (
 	"postern/gateway"
 	"postern/gateway/consent"
 	"postern/gateway/delivery"
-	"postern/gateway/keys"
 	"postern/gateway/spool"
 	"postern/gateway/stream"
-	"postern/gateway/throttle"
 	"postern/gateway/unsubscribe"
 	"postern/intake"
 	"postern/queue/portal"
@@ -109,7 +105,11 @@ func (n *node) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	operator := operatorServer(health, pages)
+	programs, err := n.newAPI(health)
+	if err != nil {
+		return err
+	}
+	operator := operatorServer(health, pages, programs.Handler())
 	operatorListener, err := net.Listen("tcp", n.cfg.Operator.Listen)
 	if err != nil {
 		return fmt.Errorf("operator listener: %w", err)
@@ -140,6 +140,7 @@ func (n *node) run(ctx context.Context) error {
 	lower.Go(func() error { return n.engine.Run(belowCtx) })
 	lower.Go(func() error { return n.watchRedis(belowCtx) })
 	lower.Go(func() error { return pages.Run(belowCtx) })
+	lower.Go(func() error { return n.outbox.Run(belowCtx, n.queue) })
 
 	sources, sourceCtx := errgroup.WithContext(ctx)
 	stop := context.AfterFunc(belowCtx, func() { // a room below failed: end the sources too
@@ -281,9 +282,9 @@ func (n *node) newPoller() (*intake.Poller, error) {
 
 // publicServer is the listener that data subjects reach.
 func (n *node) publicServer() (*http.Server, error) {
-	limitKey, err := hkdf.Key(sha256.New, n.keys.Newest(keys.Token).Bytes(), nil, "postern rate limits", 32)
+	limits, err := n.limiter()
 	if err != nil {
-		return nil, fmt.Errorf("derive key of rate limits: %w", err)
+		return nil, err
 	}
 	limits := throttle.New(n.rdb, limitKey, time.Duration(n.cfg.Redis.Timeout))
 	handler, err := unsubscribe.NewHandler(n.consent, n.engine.Streams, n.codec, unsubscribe.Options{

@@ -3,7 +3,9 @@ package queue
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,8 +33,12 @@ type HookEvent struct {
 // publish sets the telling of one event going, a job per hook that wants it.
 // The same event may be told twice after a crash, under the same webhook-id.
 func (q *Queue) publish(ctx context.Context, c *Case, e Event) error {
+	hooks, err := q.hooks(ctx)
+	if err != nil {
+		return err
+	}
 	var members []redis.Z
-	for _, h := range q.rules().Hooks {
+	for _, h := range hooks {
 		if !h.takes("case."+string(e.Action), c.Controller) {
 			continue
 		}
@@ -50,7 +56,11 @@ func (q *Queue) publish(ctx context.Context, c *Case, e Event) error {
 
 // announce sets the telling of a notice going: reminders, alarms, dead work.
 func (q *Queue) announce(ctx context.Context, n Notice) error {
-	for _, h := range q.rules().Hooks {
+	hooks, err := q.hooks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range hooks {
 		if !h.takes("notice."+n.Kind, n.Controller) {
 			continue
 		}
@@ -69,6 +79,9 @@ func (q *Queue) announce(ctx context.Context, n Notice) error {
 
 // hook tells one receiver of one event.
 func (q *Queue) hook(ctx context.Context, no, n string) error {
+	if strings.HasPrefix(n, "event|") {
+		return q.tellEvent(ctx, n)
+	}
 	parts := strings.Split(n, "|")
 	if parts[0] == "notice" {
 		if len(parts) != 7 {
@@ -103,10 +116,79 @@ func (q *Queue) hook(ctx context.Context, no, n string) error {
 }
 
 func (q *Queue) post(ctx context.Context, name, id, kind string, at time.Time, e HookEvent) error {
-	for _, h := range q.rules().Hooks {
+	hooks, err := q.hooks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range hooks {
 		if h.Name == name {
-			return h.Webhook.Tell(ctx, id, kind, at, e)
+			err := h.Webhook.Tell(ctx, id, kind, at, e)
+			q.metrics.hook(err)
+			return err
 		}
 	}
-	return nil // taken out of the configuration since
+	return nil // taken out of the configuration, or unsubscribed, since
+}
+
+// hooks are those of the configuration and those subscribed.
+func (q *Queue) hooks(ctx context.Context) ([]Hook, error) {
+	if q.o.Subscribed == nil {
+		return q.rules().Hooks, nil
+	}
+	more, err := q.o.Subscribed(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for hooks: %w", err)
+	}
+	return append(slices.Clip(q.rules().Hooks), more...), nil
+}
+
+// Publish sets the telling of an event from another room going, a job per hook
+// that wants it: kind is "consent.<action>" or "suppression.<action>", id its
+// webhook-id, the same each time it is published.
+func (q *Queue) Publish(ctx context.Context, id, kind string, e HookEvent) error {
+	hooks, err := q.hooks(ctx)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("encode event %s: %w", id, err)
+	}
+	for _, h := range hooks {
+		if !h.takes(kind, e.Controller) {
+			continue
+		}
+		raw, err := json.Marshal(job{Do: "hook", Try: "0", N: strings.Join([]string{"event", h.Name, id, kind, string(body)}, "|")})
+		if err != nil {
+			return fmt.Errorf("encode event %s: %w", id, err)
+		}
+		if err := q.rdb.ZAdd(ctx, keyLater, redis.Z{Score: float64(q.o.Now().UnixMilli()), Member: string(raw)}).Err(); err != nil {
+			return fmt.Errorf("tell of event %s: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// Wants tells whether any hook takes events of a family, as "consent".
+func (q *Queue) Wants(ctx context.Context, family string) (bool, error) {
+	hooks, err := q.hooks(ctx)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(hooks, func(h Hook) bool {
+		return len(h.Events) == 0 || slices.ContainsFunc(h.Events, func(p string) bool { return p == "*" || strings.HasPrefix(p, family+".") })
+	}), nil
+}
+
+// tellEvent tells one receiver of what Publish was given.
+func (q *Queue) tellEvent(ctx context.Context, n string) error {
+	parts := strings.SplitN(n, "|", 5)
+	if len(parts) != 5 {
+		return fmt.Errorf("%w: event %q", errPermanent, n)
+	}
+	var e HookEvent
+	if err := json.Unmarshal([]byte(parts[4]), &e); err != nil {
+		return errors.Join(errPermanent, err)
+	}
+	return q.post(ctx, parts[1], parts[2], parts[3], e.Time, e)
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"postern/queue/fulfil"
 )
 
 // metrics of the room. Labels are closed sets: states of state.go, kinds of
@@ -16,6 +18,7 @@ type metrics struct {
 	overdue *prometheus.Desc
 	waiting *prometheus.Desc
 	dead    *prometheus.Desc
+	hooks   *prometheus.CounterVec // result: taken, failed, gone
 	work    *prometheus.CounterVec // do: mail, trail, remind, send, fulfil; result: done, back, later, dead
 	q       *Queue
 }
@@ -28,6 +31,7 @@ func newMetrics(q *Queue) *metrics {
 		overdue: prometheus.NewDesc("postern_queue_overdue_cases", "Live cases whose due date is over.", nil, nil),
 		waiting: prometheus.NewDesc("postern_queue_work_waiting", "Pieces of work in the stream or waiting for another try.", nil, nil),
 		dead:    prometheus.NewDesc("postern_queue_work_dead", "Pieces of work that were given up.", nil, nil),
+		hooks:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_queue_hooks_total", Help: "Tries to tell a hook of an event, by how they ended."}, []string{"result"}),
 		work:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_queue_work_total", Help: "Work by kind and how it ended."}, []string{"do", "result"}),
 	}
 }
@@ -38,12 +42,14 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 		ch <- d
 	}
 	m.work.Describe(ch)
+	m.hooks.Describe(ch)
 }
 
 // Collect implements prometheus.Collector; figures of a Redis that does not
 // answer are left out.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.work.Collect(ch)
+	m.hooks.Collect(ch)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	f, err := m.q.Figures(ctx)
@@ -57,6 +63,18 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.dead, float64(f.Dead))
 	if !f.NextDue.IsZero() {
 		gauge(m.oldest, f.NextDue.Sub(m.q.o.Now()).Seconds())
+	}
+}
+
+// hook counts a try to tell a hook.
+func (m *metrics) hook(err error) {
+	switch {
+	case err == nil:
+		m.hooks.WithLabelValues("taken").Inc()
+	case fulfil.Permanent(err):
+		m.hooks.WithLabelValues("gone").Inc()
+	default:
+		m.hooks.WithLabelValues("failed").Inc()
 	}
 }
 

@@ -83,8 +83,11 @@ type Options struct {
 	Customers    []Customer           // companies whose processor a controller is
 	LegalHolds   []LegalHold          // cases in which nothing may be deleted
 	Hooks        []Hook               // told of case events and notices
-	Roles        map[string]string    // mailbox name → role that may see its cases; none: every operator
-	TextDir      string               // files that override reply texts; "": none
+	// Subscribed gives further hooks that come and go while the queue runs; it
+	// is asked at every event. nil: none.
+	Subscribed func(context.Context) ([]Hook, error)
+	Roles      map[string]string // mailbox name → role that may see its cases; none: every operator
+	TextDir    string            // files that override reply texts; "": none
 
 	// TextOverride gives a text as operators edited it, in force now; nil: none
 	// is edited. An empty subject keeps that of the catalogue.

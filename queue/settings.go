@@ -76,19 +76,28 @@ type Hook struct {
 	Controllers []string // none: all
 }
 
+// consentWords are the events of consent and suppression that Publish takes.
+var consentWords = map[string][]string{
+	"consent":     {"given", "confirmed", "refreshed", "withdrawn", "expired", "objected"},
+	"suppression": {"suppress", "release", "undo"},
+}
+
 // CheckEvent tells whether a pattern can match an event a hook is told of:
-// "case.<action>", "notice.<kind>", and "*" alone or as a last word.
+// "case.<action>", "notice.<kind>", "consent.<action>", "suppression.<action>",
+// and "*" alone or as a last word.
 func CheckEvent(pattern string) error {
 	family, word, ok := strings.Cut(pattern, ".")
 	switch {
-	case pattern == "*" || ok && word == "*" && (family == "case" || family == "notice"):
+	case pattern == "*" || ok && word == "*" && (family == "case" || family == "notice" || consentWords[family] != nil):
+		return nil
+	case ok && slices.Contains(consentWords[family], word):
 		return nil
 	case ok && family == "case" && slices.Contains(allActions, Action(word)):
 		return nil
 	case ok && family == "notice" && noticeWords[word] != "":
 		return nil
 	}
-	return fmt.Errorf("%q is no event: write case.ACTION or notice.KIND, as in case.answer, notice.overdue, or case.*", pattern)
+	return fmt.Errorf("%q is no event: write case.ACTION, notice.KIND, consent.ACTION or suppression.ACTION, as in case.answer, notice.overdue, or case.*", pattern)
 }
 
 // takes tells whether a hook wants an event of a controller.

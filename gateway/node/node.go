@@ -18,6 +18,7 @@ const (
 	SpaceLedger  byte = 'l'
 	SpaceJournal byte = 'j'
 	SpaceMeta    byte = 'm'
+	SpaceEvents  byte = 'e' // consent events on their way to receivers
 )
 
 // Errors of Open. Inspect with errors.Is.

@@ -14,6 +14,7 @@ need redis-server redis-server
 need dovecot dovecot-imapd
 need postfix postfix
 need swaks swaks
+need promtool prometheus # checks the alert rules; its server is not started
 [ -e /usr/lib/python3/dist-packages/dkim ] || packages="$packages python3-dkim python3-nacl" # verifies our signatures
 [ -e /usr/lib/python3/dist-packages/authres ] || packages="$packages python3-authres" # seals ARC chains with it
 need chromium chromium

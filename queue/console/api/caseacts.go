@@ -1,0 +1,355 @@
+package api
+
+import (
+	"strconv"
+	"time"
+
+	"postern/gateway/address"
+	"postern/queue"
+	"postern/queue/fulfil"
+	"postern/queue/reply"
+)
+
+// move does one move of the case in the path.
+func (c *call) move(m queue.Move) (answer, error) {
+	k, _, err := c.open()
+	if err != nil {
+		return answer{}, err
+	}
+	m.Actor = c.actor()
+	if _, err := c.a.d.Cases.Move(c.ctx(), k.Number, m); err != nil {
+		return answer{}, err
+	}
+	return c.changed(k.Number)
+}
+
+type noteRequest struct {
+	Text string `json:"text"`
+}
+
+func addNote(c *call) (answer, error) {
+	var r noteRequest
+	if err := c.read(&r); err != nil {
+		return answer{}, err
+	}
+	if r.Text == "" {
+		return answer{}, bad("text", "is needed")
+	}
+	return c.move(queue.Move{Action: queue.ActNote, Note: r.Text})
+}
+
+type ownerRequest struct {
+	Owner string `json:"owner"`
+}
+
+// assign puts somebody in charge; who is away is stood in for by their deputy.
+func assign(c *call) (answer, error) {
+	var r ownerRequest
+	if err := c.read(&r); err != nil {
+		return answer{}, err
+	}
+	m := queue.Move{Action: queue.ActAssign, Owner: r.Owner}
+	if r.Owner != "" {
+		deputy, err := c.a.d.Cases.Deputy(c.ctx(), r.Owner)
+		if err != nil {
+			return answer{}, err
+		}
+		if deputy != r.Owner {
+			m.Owner, m.Note = deputy, r.Owner+" is away"
+		}
+	}
+	return c.move(m)
+}
+
+type moveRequest struct {
+	Reason string `json:"reason"`
+	Note   string `json:"note"`
+}
+
+func closeCase(c *call) (answer, error) {
+	var r moveRequest
+	if err := c.read(&r); err != nil {
+		return answer{}, err
+	}
+	return c.move(queue.Move{Action: queue.ActClose, Reason: r.Reason, Note: r.Note})
+}
+
+type identityRequest struct {
+	Waive string `json:"waive"`
+	To    string `json:"to"`
+	Note  string `json:"note"`
+}
+
+// identify mails the person a one-time link, or waives it with a reason.
+func identify(c *call) (answer, error) {
+	var r identityRequest
+	if err := c.read(&r); err != nil {
+		return answer{}, err
+	}
+	if r.Waive != "" {
+		return c.move(queue.Move{Action: queue.ActIdentify, Reason: "waived", Note: r.Waive + " " + r.Note})
+	}
+	k, _, err := c.open()
+	if err != nil {
+		return answer{}, err
+	}
+	to, err := letterTo(r.To)
+	if err != nil {
+		return answer{}, err
+	}
+	if err := c.a.d.Cases.Challenge(c.ctx(), k.Number, to, c.actor()); err != nil {
+		return answer{}, err
+	}
+	return c.changed(k.Number)
+}
+
+type replyRequest struct {
+	Template string            `json:"template"`
+	Values   map[string]string `json:"values"`
+	Subject  string            `json:"subject"`
+	Text     string            `json:"text"`
+	Language string            `json:"language"`
+	To       string            `json:"to"`
+	Effect   string            `json:"effect"`
+	Note     string            `json:"note"`
+}
+
+type letterAnswer struct {
+	Index    *int      `json:"index,omitempty"` // for taking it back; none in a preview
+	To       string    `json:"to"`
+	Subject  string    `json:"subject"`
+	Language string    `json:"language"`
+	Effect   string    `json:"effect"`
+	Text     string    `json:"text"`
+	Leaves   time.Time `json:"leaves,omitzero"`
+}
+
+func (c *call) letter(d queue.Draft, to string, preview bool) (answer, error) {
+	k, _, err := c.open()
+	if err != nil {
+		return answer{}, err
+	}
+	if d.To, err = letterTo(to); err != nil {
+		return answer{}, err
+	}
+	d.Actor = c.actor()
+	// A letter shows whose case it is and what was asked.
+	if err := c.a.d.Cases.RecordView(c.ctx(), queue.View{Actor: c.actor(), Case: k.Number, What: "letter"}); err != nil {
+		return answer{}, err
+	}
+	if preview {
+		l, err := c.a.d.Cases.Preview(c.ctx(), k.Number, d)
+		if err != nil {
+			return answer{}, err
+		}
+		return ok(letterAnswer{nil, l.To.Plain(), l.Subject, l.Language, string(l.Effect), l.Text, time.Time{}})
+	}
+	index, l, err := c.a.d.Cases.Reply(c.ctx(), k.Number, d)
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{status: 202, body: letterAnswer{&index, l.To.Plain(), l.Subject, l.Language, string(l.Effect), l.Text, l.At}}, nil
+}
+
+// effects a letter of the API may have; extending and denying have routes of
+// their own.
+func (r replyRequest) draft() (queue.Draft, error) {
+	d := queue.Draft{Step: reply.Step(r.Template), Values: r.Values, Subject: r.Subject, Text: r.Text, Language: r.Language, Note: r.Note}
+	switch r.Effect {
+	case "", "answer":
+		d.Effect = queue.ActAnswer
+	case "sent":
+		d.Effect = queue.ActSent
+	default:
+		return d, bad("effect", "is neither answer nor sent")
+	}
+	return d, nil
+}
+
+func sendReply(c *call) (answer, error)    { return replyTo(c, false) }
+func previewReply(c *call) (answer, error) { return replyTo(c, true) }
+
+func replyTo(c *call, preview bool) (answer, error) {
+	var r replyRequest
+	if err := c.read(&r); err != nil {
+		return answer{}, err
+	}
+	d, err := r.draft()
+	if err != nil {
+		return answer{}, err
+	}
+	return c.letter(d, r.To, preview)
+}
+
+// takeBack stops a letter that has not left.
+func takeBack(c *call) (answer, error) {
+	k, _, err := c.open()
+	if err != nil {
+		return answer{}, err
+	}
+	index, err := strconv.Atoi(c.path("index"))
+	if err != nil {
+		return answer{}, problem("missing", "")
+	}
+	if err := c.a.d.Cases.TakeBack(c.ctx(), k.Number, index, c.actor()); err != nil {
+		return answer{}, err
+	}
+	return none()
+}
+
+type reasonedRequest struct {
+	Reason   string `json:"reason"`  // short word for the record
+	Because  string `json:"because"` // half a sentence, in the person's language
+	Language string `json:"language"`
+	Note     string `json:"note"`
+}
+
+func (c *call) reasoned(template reply.Step, effect queue.Action) (answer, error) {
+	var r reasonedRequest
+	if err := c.read(&r); err != nil {
+		return answer{}, err
+	}
+	if r.Reason == "" || r.Because == "" {
+		return answer{}, bad("reason", "and because are needed")
+	}
+	return c.letter(queue.Draft{Step: template, Values: reply.Values{"reason": r.Because}, Effect: effect, Reason: r.Reason, Language: r.Language, Note: r.Note}, "", false)
+}
+
+// extend prolongs the period, with notice and reason (GDPR Art. 12(3)).
+func extend(c *call) (answer, error) { return c.reasoned("extension", queue.ActExtend) }
+
+// deny refuses, naming authority and court (GDPR Art. 12(4)). Where the
+// controller asks for four eyes another one proposed it.
+func deny(c *call) (answer, error) { return c.reasoned("denied", queue.ActDeny) }
+
+type proposeRequest struct {
+	Act  string `json:"act"`
+	Note string `json:"note"`
+}
+
+// propose asks for what another operator has to give.
+func propose(c *call) (answer, error) {
+	var r proposeRequest
+	if err := c.read(&r); err != nil {
+		return answer{}, err
+	}
+	k, _, err := c.open()
+	if err != nil {
+		return answer{}, err
+	}
+	if err := c.a.d.Cases.Propose(c.ctx(), k.Number, r.Act, c.actor(), r.Note); err != nil {
+		return answer{}, err
+	}
+	return none()
+}
+
+type orderRequest struct {
+	Verb    string            `json:"verb"`
+	Address string            `json:"address"`
+	Facts   map[string]string `json:"facts"`
+	DryRun  bool              `json:"dry_run"`
+}
+
+// order asks systems to act, save erasure, which is approved.
+func order(c *call) (answer, error) {
+	var r orderRequest
+	if err := c.read(&r); err != nil {
+		return answer{}, err
+	}
+	if fulfil.Verb(r.Verb) == fulfil.Erase && !r.DryRun {
+		return answer{}, problem("forbidden", "erasure is ordered by its approval")
+	}
+	o := queue.Order{Verb: fulfil.Verb(r.Verb), Facts: r.Facts, DryRun: r.DryRun}
+	if r.Address != "" {
+		var err error
+		if o.Address, err = person("address", r.Address); err != nil {
+			return answer{}, err
+		}
+	}
+	return c.order(o)
+}
+
+type approveRequest struct {
+	Confirm string `json:"confirm"`
+	Address string `json:"address"`
+}
+
+// approveErasure lets the systems delete. The case number is repeated, and where
+// the controller asks for four eyes another one proposed it.
+func approveErasure(c *call) (answer, error) {
+	var r approveRequest
+	if err := c.read(&r); err != nil {
+		return answer{}, err
+	}
+	var to address.Address
+	if r.Address != "" {
+		var err error
+		if to, err = person("address", r.Address); err != nil {
+			return answer{}, err
+		}
+	}
+	return c.order(queue.Order{Verb: fulfil.Erase, Approve: r.Confirm, Address: to})
+}
+
+func (c *call) order(o queue.Order) (answer, error) {
+	k, _, err := c.open()
+	if err != nil {
+		return answer{}, err
+	}
+	o.Actor = c.actor()
+	tasks, err := c.a.d.Cases.Fulfil(c.ctx(), k.Number, o)
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{status: 202, body: map[string]any{"tasks": tasksOf(tasks)}}, nil
+}
+
+func (c *call) task() (string, queue.Task, error) {
+	k, _, err := c.open()
+	if err != nil {
+		return "", queue.Task{}, err
+	}
+	tasks, err := c.a.d.Cases.Tasks(c.ctx(), k.Number)
+	if err != nil {
+		return "", queue.Task{}, err
+	}
+	index, err := strconv.Atoi(c.path("index"))
+	if err != nil || index < 0 || index >= len(tasks) {
+		return "", queue.Task{}, problem("missing", "")
+	}
+	return k.Number, tasks[index], nil
+}
+
+// result enters what a system did, where it answers later than it was asked.
+func result(c *call) (answer, error) {
+	var o fulfil.Outcome
+	if err := c.read(&o); err != nil {
+		return answer{}, err
+	}
+	if err := o.Check(); err != nil {
+		return answer{}, bad("status", "%s", err)
+	}
+	if !o.Final() {
+		return answer{}, bad("status", "is no outcome")
+	}
+	number, t, err := c.task()
+	if err != nil {
+		return answer{}, err
+	}
+	if err := c.a.d.Cases.Result(c.ctx(), number, t.Key, o, c.actor()); err != nil {
+		return answer{}, err
+	}
+	return c.changed(number)
+}
+
+// retryTask asks a system that failed again.
+func retryTask(c *call) (answer, error) {
+	number, t, err := c.task()
+	if err != nil {
+		return answer{}, err
+	}
+	if err := c.a.d.Cases.Retry(c.ctx(), number, t.Index, c.actor()); err != nil {
+		return answer{}, err
+	}
+	return c.changed(number)
+}
