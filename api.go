@@ -36,8 +36,11 @@ func (n *node) openHooks() (err error) {
 	if err != nil {
 		return err
 	}
-	n.hooks, err = api.NewSubscriptions(n.rdb, nil, derived...)
-	return err
+	if n.hooks, err = api.NewSubscriptions(n.rdb, nil, derived...); err != nil {
+		return err
+	}
+	n.hooks.Added = n.outbox.Attend
+	return nil
 }
 
 // limiter counts limits of public pages and API; all nodes share it.
@@ -66,7 +69,7 @@ func (n *node) newAPI(h *health) (*api.API, error) {
 		return nil, err
 	}
 	return api.New(api.Deps{
-		Redis: n.rdb, Tokens: n.tokens(), Cases: n.queue, Index: n.index, Consent: n.consent, SignUps: signUps, Spool: n.spool,
+		Redis: n.rdb, Tokens: n.tokens(), Cases: n.queue, Index: n.queue.Index(), Consent: n.consent, SignUps: signUps, Spool: n.spool,
 		Ledger: n.trail, Modes: n.engine, Report: n.report, Streams: n.engine.Streams, Keyring: n.ring, Limits: limits, Hooks: n.hooks,
 		Faults: h.faults,
 	}, api.Options{

@@ -55,7 +55,7 @@ func (n *node) newConsole(poller *intake.Poller) (*console.Console, error) {
 		return nil, err
 	}
 	return console.New(console.Deps{
-		Cases: n.queue, Users: users, Trail: n.trail, Streams: n.engine.Streams, Prover: n.trail,
+		Cases: n.queue, Users: users, Trail: n.trail, Tokens: n.tokens(), Streams: n.engine.Streams, Prover: n.trail,
 		Modes: n.engine, Traffic: n.report, Spool: n.spool, Persons: n.consent, Records: n.trail, Log: n.trail,
 		Verify: n.verifyLedger, Processing: n.processingEntries,
 		Rules: consoleRules{n, poller}, Texts: n.edits, SignUps: signUps,
@@ -63,7 +63,7 @@ func (n *node) newConsole(poller *intake.Poller) (*console.Console, error) {
 		Alarms:   func(ctx context.Context) []console.Alarm { return n.alarms(ctx, poller) },
 	}, forms, console.Options{
 		URL: n.cfg.Operator.URL, TrustProxy: n.cfg.Operator.TrustProxy, CorrectionTexts: n.cfg.Operator.CorrectionTexts,
-		Log: n.log.With("room", "console"),
+		Log: n.log.With("room", "console"), Metrics: n.metrics,
 	})
 }
 

@@ -51,8 +51,8 @@ type node struct {
 	edits      *wording.Store
 	classifier *classifier.Classifier
 	queue      *queue.Queue
-	index      *queue.Index // of all cases, shared by console and API
 	hooks      *api.Subscriptions
+	watch      *watch
 	outbox     *api.Outbox // consent events on their way to receivers
 
 	terminal  io.Writer       // where a person reads along; nil: nobody does
@@ -73,6 +73,10 @@ type nodeOptions struct {
 func openNode(ctx context.Context, cfg *Config, o nodeOptions) (*node, error) {
 	n := &node{cfg: cfg, log: o.log, rdb: o.rdb, terminal: o.terminal, metrics: prometheus.NewRegistry()}
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	var err error
+	if n.watch, err = newWatch(n.metrics); err != nil {
+		return nil, err
+	}
 	for _, step := range []func(context.Context) error{
 		n.openKeys, n.openStores, n.openConsent, n.openRelay, n.openCases,
 	} {

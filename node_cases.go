@@ -71,9 +71,6 @@ func (n *node) openCases(context.Context) error {
 		Mailed:   n.mailed,
 		UndoLink: n.undoLink,
 	}, o)
-	if err == nil {
-		n.index = n.queue.NewIndex()
-	}
 	return err
 }
 

@@ -140,6 +140,7 @@ func (n *node) run(ctx context.Context) error {
 	lower.Go(func() error { return n.engine.Run(belowCtx) })
 	lower.Go(func() error { return n.watchRedis(belowCtx) })
 	lower.Go(func() error { return pages.Run(belowCtx) })
+	lower.Go(func() error { return n.watch.run(belowCtx, n) })
 	lower.Go(func() error { return n.outbox.Run(belowCtx, n.queue) })
 
 	sources, sourceCtx := errgroup.WithContext(ctx)
@@ -314,7 +315,7 @@ func (n *node) publicServer() (*http.Server, error) {
 	for _, path := range portal.Paths() {
 		pages.Handle(path, cases)
 	}
-	srv := unsubscribe.Server(pages, n.cfg.Public.Listen)
+	srv := unsubscribe.Server(n.watch.measured(pages), n.cfg.Public.Listen)
 	if n.cfg.Public.Cert != "" {
 		cert, err := tls.LoadX509KeyPair(n.cfg.Public.Cert, n.cfg.Public.Key)
 		if err != nil {

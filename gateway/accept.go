@@ -40,7 +40,7 @@ func (e *Engine) Rcpt(ctx context.Context, env *Envelope, rcpt EnvelopeRecipient
 	if v.Deny == nil {
 		return nil
 	}
-	e.met.verdict("rcpt", v)
+	e.met.verdict("rcpt", st.Name, v)
 	e.countDenial(st.Name, v.Deny, 1, e.opts.Now())
 	d := &decision{st: st, mode: q.Mode, verdicts: []verdict{v}, answers: answers}
 	e.appendDenials(ctx, d, "", []int{0})
@@ -208,7 +208,7 @@ func (e *Engine) judgeAll(ctx context.Context, r *rules, env *Envelope, p *plan,
 	for i := range env.Recipients {
 		d.verdicts[i] = judge(question{Kind: st.Kind, Mode: d.mode, Purpose: st.Purpose, StoreDown: st.StoreDown, Null: env.ReversePath.IsZero(),
 			Sender: sender, Unknown: unknown, Answer: d.answers[i]})
-		e.met.verdict("data", d.verdicts[i])
+		e.met.verdict("data", st.Name, d.verdicts[i])
 		if w := d.verdicts[i].Would; w != nil && e.opts.Report != nil {
 			e.opts.Report.Would(Would{Stream: st.Name, Reason: w.Reason, Client: env.Grant.Client, Sender: m.fromDomain(), Day: e.opts.Now().UTC()})
 		}

@@ -6,7 +6,7 @@ import (
 
 // engineMetrics are the postern_gateway_* metrics of the engine. Labels:
 // decision is allow, deny, defer or would; reason is a Reason or "none"; stage
-// is rcpt, data or prepare.
+// is rcpt, data or prepare; stream is the name of a configured one.
 type engineMetrics struct {
 	recipients   *prometheus.CounterVec
 	refused      *prometheus.CounterVec
@@ -22,7 +22,7 @@ func newEngineMetrics(reg prometheus.Registerer) (*engineMetrics, error) {
 	buckets := prometheus.ExponentialBuckets(0.0001, 2.5, 12)
 	m := &engineMetrics{
 		recipients: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_gateway_recipients_total",
-			Help: "Verdicts on recipients."}, []string{"stage", "decision", "reason"}),
+			Help: "Verdicts on recipients."}, []string{"stage", "stream", "decision", "reason"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_gateway_messages_refused_total",
 			Help: "Messages refused as a whole."}, []string{"reason"}),
 		lookup: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "postern_gateway_lookup_seconds",
@@ -49,15 +49,15 @@ func newEngineMetrics(reg prometheus.Registerer) (*engineMetrics, error) {
 	return m, nil
 }
 
-func (m *engineMetrics) verdict(stage string, v verdict) {
+func (m *engineMetrics) verdict(stage, stream string, v verdict) {
 	switch {
 	case v.Deny != nil && v.Deny.Defer:
-		m.recipients.WithLabelValues(stage, "defer", string(v.Deny.Reason)).Inc()
+		m.recipients.WithLabelValues(stage, stream, "defer", string(v.Deny.Reason)).Inc()
 	case v.Deny != nil:
-		m.recipients.WithLabelValues(stage, "deny", string(v.Deny.Reason)).Inc()
+		m.recipients.WithLabelValues(stage, stream, "deny", string(v.Deny.Reason)).Inc()
 	case v.Would != nil:
-		m.recipients.WithLabelValues(stage, "would", string(v.Would.Reason)).Inc()
+		m.recipients.WithLabelValues(stage, stream, "would", string(v.Would.Reason)).Inc()
 	default:
-		m.recipients.WithLabelValues(stage, "allow", "none").Inc()
+		m.recipients.WithLabelValues(stage, stream, "allow", "none").Inc()
 	}
 }

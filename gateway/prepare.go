@@ -138,7 +138,7 @@ func (j *job) judge() (refusals []delivery.Refusal) {
 	}
 	for k, i := range j.due {
 		v := judge(question{Kind: j.st.Kind, Mode: j.mode, Purpose: j.st.Purpose, StoreDown: j.st.StoreDown, Unknown: j.unknown, Answer: answers[k]})
-		j.e.met.verdict("prepare", v)
+		j.e.met.verdict("prepare", j.st.Name, v)
 		if v.Deny == nil {
 			j.allowed = append(j.allowed, addressee{i, answers[k], v})
 			continue

@@ -42,6 +42,9 @@ func (s *Snapshot) Case(number string) *Case {
 	return s.x.byNumber[number]
 }
 
+// Index is the one index that rooms of this process share.
+func (q *Queue) Index() *Index { return q.index }
+
 // NewIndex makes an empty index; the first Snapshot reads every case.
 func (q *Queue) NewIndex() *Index { return &Index{q: q} }
 

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,6 +15,8 @@ import (
 // work, words of RFC 3834's decision.
 type metrics struct {
 	cases   *prometheus.Desc
+	states  *prometheus.Desc // state: those of state.go
+	wishes  *prometheus.Desc
 	oldest  *prometheus.Desc
 	overdue *prometheus.Desc
 	waiting *prometheus.Desc
@@ -27,6 +30,8 @@ func newMetrics(q *Queue) *metrics {
 	return &metrics{
 		q:       q,
 		cases:   prometheus.NewDesc("postern_queue_live_cases", "Cases whose clock runs.", nil, nil),
+		states:  prometheus.NewDesc("postern_queue_cases", "Cases by state.", []string{"state"}, nil),
+		wishes:  prometheus.NewDesc("postern_queue_approvals_waiting", "Live cases in which an operator asked for the approval of another.", nil, nil),
 		oldest:  prometheus.NewDesc("postern_queue_next_due_seconds", "Seconds until the next case is due; negative when overdue.", nil, nil),
 		overdue: prometheus.NewDesc("postern_queue_overdue_cases", "Live cases whose due date is over.", nil, nil),
 		waiting: prometheus.NewDesc("postern_queue_work_waiting", "Pieces of work in the stream or waiting for another try.", nil, nil),
@@ -38,7 +43,7 @@ func newMetrics(q *Queue) *metrics {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.cases, m.oldest, m.overdue, m.waiting, m.dead} {
+	for _, d := range []*prometheus.Desc{m.cases, m.states, m.wishes, m.oldest, m.overdue, m.waiting, m.dead} {
 		ch <- d
 	}
 	m.work.Describe(ch)
@@ -50,7 +55,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.work.Collect(ch)
 	m.hooks.Collect(ch)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	f, err := m.q.Figures(ctx)
 	if err != nil {
@@ -64,6 +69,26 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	if !f.NextDue.IsZero() {
 		gauge(m.oldest, f.NextDue.Sub(m.q.o.Now()).Seconds())
 	}
+	m.byState(ctx, ch)
+}
+
+// byState counts all cases, from the index in memory.
+func (m *metrics) byState(ctx context.Context, ch chan<- prometheus.Metric) {
+	s, _, err := m.q.index.Snapshot(ctx)
+	if err != nil {
+		return
+	}
+	counts, wishes := map[State]int{}, 0
+	for _, c := range s.Cases {
+		counts[c.State]++
+		if c.State.Live() && slices.Contains(c.Flags, FlagApproval) {
+			wishes++
+		}
+	}
+	for _, state := range States() {
+		ch <- prometheus.MustNewConstMetric(m.states, prometheus.GaugeValue, float64(counts[state]), string(state))
+	}
+	ch <- prometheus.MustNewConstMetric(m.wishes, prometheus.GaugeValue, float64(wishes))
 }
 
 // hook counts a try to tell a hook.

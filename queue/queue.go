@@ -29,6 +29,7 @@ type Queue struct {
 	texts   *reply.Catalogue
 	files   *vault.Files // nil: no vault folder
 	metrics *metrics
+	index   *Index // shared by the rooms of this process
 	waitAOF bool
 	scripts sync.Map // hashes the server was given
 
@@ -73,7 +74,7 @@ func New(rdb redis.UniversalClient, d Deps, o Options) (*Queue, error) {
 	if err := q.addHolidays(); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
-	q.metrics = newMetrics(q)
+	q.index, q.metrics = q.NewIndex(), newMetrics(q)
 	if o.Metrics != nil {
 		if err := o.Metrics.Register(q.metrics); err != nil {
 			return nil, fmt.Errorf("queue: register metrics: %w", err)

@@ -72,6 +72,11 @@ var allActions = []Action{ActOpen, ActAttach, ActStart, ActAsk, ActIdentify, Act
 // ErrMove says that an action is not legal in the state the case is in.
 var ErrMove = errors.New("not possible in this state")
 
+// States lists every state, in the order of a case's life.
+func States() []State {
+	return []State{Received, Identity, Opened, Waiting, Answered, Closed, Denied, Forwarded, Merged, Withdrawn}
+}
+
 // live are the states in which the clock runs.
 var live = []State{Received, Identity, Opened, Waiting}
 

@@ -3,6 +3,7 @@ package ledger
 import (
 	"fmt"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -24,6 +25,13 @@ func (l *Ledger) register() error {
 			}
 			return float64(at.Unix())
 		}),
+		gauge("postern_ledger_staged_records", "Records that are durable but not in the tree yet: the sequencer's lag.", func() float64 {
+			n, err := l.backlog()
+			if err != nil {
+				return 0
+			}
+			return float64(n)
+		}),
 		gauge("postern_ledger_anchors_waiting", "Days whose anchor could not be handed out yet.", func() float64 {
 			days, err := l.Unanchored()
 			if err != nil {
@@ -37,4 +45,20 @@ func (l *Ledger) register() error {
 		}
 	}
 	return nil
+}
+
+// backlog counts what the sequencer has not moved yet: the numbers in the outbox
+// run without gaps but for what it took already.
+func (l *Ledger) backlog() (uint64, error) {
+	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: prefix(tabOutbox), UpperBound: after(prefix(tabOutbox))})
+	if err != nil {
+		return 0, fmt.Errorf("read outbox: %w", err)
+	}
+	defer it.Close()
+	if !it.First() {
+		return 0, it.Error()
+	}
+	first := numberOf(it.Key())
+	it.Last()
+	return numberOf(it.Key()) - first + 1, it.Error()
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"postern/gateway/ledger"
@@ -22,6 +23,7 @@ type Deps struct {
 	Cases   *queue.Queue
 	Users   *auth.Store
 	Trail   queue.Trail // takes a record of each look at personal data
+	Tokens  Tokens      // of the API; nil: no page for them
 	Streams func() *stream.Set
 
 	// Original fetches the bytes of a mail from the mailbox it was read from;
@@ -67,6 +69,8 @@ type Options struct {
 
 	Now func() time.Time // default time.Now
 	Log *slog.Logger     // default: discarded
+
+	Metrics prometheus.Registerer // takes postern_console_*; default: none
 }
 
 // Console serves the operators' pages. It is safe for concurrent use.
@@ -85,6 +89,8 @@ type Console struct {
 	counts   map[string]counts // of the rail, by user and roles
 	index    *queue.Index
 	verify   *verifyJob
+	logins   *prometheus.CounterVec
+	took     *prometheus.HistogramVec
 }
 
 // New parses all texts and templates. csrfKey, 32 bytes that all nodes share,
@@ -113,7 +119,10 @@ func New(d Deps, csrfKey []byte, o Options) (*Console, error) {
 	if c.pages, err = c.parsePages(); err != nil {
 		return nil, err
 	}
-	c.live, c.index, c.verify = newHub(c), d.Cases.NewIndex(), newVerifyJob(d.Verify, o.Now)
+	if err := c.register(); err != nil {
+		return nil, err
+	}
+	c.live, c.index, c.verify = newHub(c), d.Cases.Index(), newVerifyJob(d.Verify, o.Now)
 	return c, nil
 }
 

@@ -38,6 +38,7 @@ func (c *Console) login(v *visit) error {
 	cookie, user, err := c.d.Users.LogIn(v.ctx(), auth.Attempt{
 		Name: name, Password: v.r.PostFormValue("password"), Code: v.field("code"), Client: v.client(),
 	})
+	c.loggedIn(err)
 	data := map[string]any{"To": ownPath(v.field("to")), "Name": name}
 	switch {
 	case errors.Is(err, auth.ErrLimit):

@@ -31,6 +31,7 @@ var railPages = []struct {
 	{"proof", "/proof", everybody, nil},
 	{"settings", "/settings", everybody, nil},
 	{"users", "/users", auth.Any(auth.Admin), nil},
+	{"tokens", "/tokens", auth.Any(auth.Admin), nil},
 }
 
 // rail gives the pages this user may open, with their counts, and the number

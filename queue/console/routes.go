@@ -36,6 +36,10 @@ var routes = []route{
 	{method: "POST", path: "/users", need: auth.Any(auth.Admin), serve: (*Console).addUser},
 	{method: "POST", path: "/users/{name}", need: auth.Any(auth.Admin), serve: (*Console).changeUser},
 
+	{method: "GET", path: "/tokens", need: auth.Any(auth.Admin), serve: (*Console).tokensPage},
+	{method: "POST", path: "/tokens", need: auth.Any(auth.Admin), serve: (*Console).addToken},
+	{method: "POST", path: "/tokens/{id}/end", need: auth.Any(auth.Admin), serve: (*Console).endToken},
+
 	{method: "GET", path: "/sending", need: everybody, serve: (*Console).sending},
 	{method: "GET", path: "/sending/stream/{stream}", need: everybody, serve: (*Console).streamPage},
 	{method: "GET", path: "/sending/stream/{stream}/mode", need: auth.Any(auth.Admin), serve: (*Console).modePage},

@@ -131,6 +131,7 @@ const bodyLimit = 64 << 10
 // then the page of its error.
 func (c *Console) serve(rt *route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer c.answered(rt, time.Now())
 		secureHeaders(w.Header(), c.secure)
 		if !rt.raw {
 			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(60 * time.Second)) // not every writer has one

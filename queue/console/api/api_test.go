@@ -199,7 +199,7 @@ func TestSuppressions(t *testing.T) {
 	c.refused("POST", "/suppressions/release", object{"address": "p3@example.com"}, "invalid")
 	c.want("POST", "/suppressions/release", object{"address": "p3@example.com", "why": "entered for the wrong person"}, 204, nil)
 	require.True(t, c.allowed("orders", "p3@example.com"))
-	c.refused("POST", "/suppressions/release", object{"address": "p3@example.com", "why": "again"}, "missing")
+	c.refused("POST", "/suppressions/release", object{"address": "nobody@example.com", "why": "wrong"}, "missing")
 	c.want("POST", "/suppressions", object{"address": alice, "scope": "stream", "stream": "news"}, 201, nil)
 	c.refused("POST", "/suppressions", object{"address": alice, "scope": "stream", "stream": "nothing"}, "invalid")
 	c.bad = true
@@ -432,12 +432,12 @@ func TestWebhooks(t *testing.T) {
 // nothing of it.
 func TestBadRequests(t *testing.T) {
 	w := newWorld(t, func(o *Options) { o.PerMinute = 12 })
-	c := w.client("x", ConsentWrite, CasesRead)
+	c := w.client("xx", ConsentWrite, CasesRead)
 	for body, word := range map[string]string{
 		`{"address": "alice@example.com", "alice@example.com": 1}`: "request",
-		`{`:                             "request",
-		`{} {}`:                         "request",
-		`{"address": 5}`:                "invalid",
+		`{`:                              "request",
+		`{} {}`:                          "request",
+		`{"address": 5}`:                 "invalid",
 		strings.Repeat(" ", bodyLimit+1): "large",
 	} {
 		c.bad = true
@@ -467,7 +467,7 @@ func TestBadRequests(t *testing.T) {
 // request is done once.
 func TestRedisAway(t *testing.T) {
 	w := newWorld(t)
-	c := w.client("x", Scopes()...)
+	c := w.client("xx", Scopes()...)
 	w.redis.Kill()
 	for _, rt := range routes {
 		if rt.scope == "" {
@@ -483,6 +483,7 @@ func TestRedisAway(t *testing.T) {
 	require.NoError(t, w.trail.Query(t.Context(), ledger.Filter{Kind: ledger.KindSuppression}, func(ledger.Entry) error { count++; return nil }))
 	require.Zero(t, count)
 	w.redis.Start()
+	env.Eventually(t, 20*time.Second, "the store to be believed again", func() bool { return w.reg.Check(t.Context()) == nil })
 	c.key = "again"
 	c.want("POST", "/suppressions", object{"address": alice}, 201, nil)
 	require.NotContains(t, w.log.String(), "alice")

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -237,7 +238,7 @@ func propose(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if err := c.a.d.Cases.Propose(c.ctx(), k.Number, r.Act, c.actor(), r.Note); err != nil {
+	if err := c.a.d.Cases.AskApproval(c.ctx(), k.Number, queue.Approval{What: r.Act, By: c.actor(), Note: r.Note}); err != nil {
 		return answer{}, err
 	}
 	return none()
@@ -300,6 +301,11 @@ func (c *call) order(o queue.Order) (answer, error) {
 	tasks, err := c.a.d.Cases.Fulfil(c.ctx(), k.Number, o)
 	if err != nil {
 		return answer{}, err
+	}
+	if o.Approve != "" && slices.Contains(k.Flags, queue.FlagApproval) { // it was given; the wish is over
+		if err := c.a.d.Cases.EndApproval(c.ctx(), k.Number, c.actor(), "approval-given", ""); err != nil {
+			return answer{}, err
+		}
 	}
 	return answer{status: 202, body: map[string]any{"tasks": tasksOf(tasks)}}, nil
 }

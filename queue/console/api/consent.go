@@ -54,7 +54,7 @@ func signUp(c *call) (answer, error) {
 		return answer{}, bad("wording", "and source are needed")
 	}
 	if r.WordingVersion == "" {
-		r.WordingVersion = "api-" + hashOf(r.Wording)[:12]
+		r.WordingVersion = wordingVersion(r.Wording)
 	}
 	_, err = c.a.d.SignUps.Invite(c.ctx(), unsubscribe.Invitation{
 		Controller: who, Stream: st, To: to, Language: r.Language, Method: "api", Source: r.Source, Wording: r.Wording,
@@ -65,6 +65,9 @@ func signUp(c *call) (answer, error) {
 	}
 	return answer{status: 202, body: map[string]string{"status": "pending"}}, nil
 }
+
+// wordingVersion names a wording by its content, where the client does not.
+func wordingVersion(wording string) string { return "api-" + hashOf(wording)[:12] }
 
 // grantRequest is a consent given elsewhere, with its evidence (CON-4).
 type grantRequest struct {
@@ -102,6 +105,9 @@ func grant(c *call) (answer, error) {
 	}
 	if e.Basis == "" {
 		e.Basis = consent.Express
+	}
+	if e.WordingVer == "" && e.Wording != "" {
+		e.WordingVer = wordingVersion(e.Wording)
 	}
 	if r.Confirmed {
 		e.Action = consent.Confirmed

@@ -123,6 +123,9 @@ func (o *Outbox) listen(ctx context.Context, to Publisher) {
 	o.quiet.Store(err == nil && err2 == nil && !consents && !suppressions)
 }
 
+// Attend keeps events from now on: somebody subscribed.
+func (o *Outbox) Attend() { o.quiet.Store(false) }
+
 func (o *Outbox) flush(ctx context.Context, to Publisher) error {
 	it, err := o.db.NewIter(&pebble.IterOptions{LowerBound: []byte{node.SpaceEvents}, UpperBound: []byte{node.SpaceEvents + 1}})
 	if err != nil {

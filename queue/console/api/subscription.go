@@ -39,6 +39,10 @@ type storedSubscription struct {
 // Subscriptions keeps them in Redis, shared by all nodes; a change reaches every
 // node within fresh. It is safe for concurrent use.
 type Subscriptions struct {
+	// Added, if set before the first call, is told of each subscription made
+	// here.
+	Added func()
+
 	rdb   redis.UniversalClient
 	seals *vault.Keys
 	now   func() time.Time
@@ -106,6 +110,9 @@ func (s *Subscriptions) Add(ctx context.Context, sub Subscription) (Subscription
 		return sub, "", fmt.Errorf("add subscription: %w", err)
 	}
 	s.forget()
+	if s.Added != nil {
+		s.Added()
+	}
 	return sub, secret, nil
 }
 

@@ -119,6 +119,7 @@ func newWorld(t testing.TB, more ...func(*Options)) *world {
 	require.NoError(t, w.reg.Check(t.Context()))
 	hooks, err := NewSubscriptions(w.rdb, nil, bytes.Repeat([]byte{4}, 32))
 	require.NoError(t, err)
+	hooks.Added = outbox.Attend
 	w.q, err = queue.New(w.rdb, queue.Deps{Optout: w.reg, Sender: w, Trail: w.trail, Streams: streams}, queue.Options{
 		VaultKey: bytes.Repeat([]byte{9}, 32), Keyring: ring, VaultDir: dir + "/vault", AckStream: map[string]string{"shop": "service"},
 		Tick: 20 * time.Millisecond, SendHold: time.Hour, Log: slog.New(slog.DiscardHandler), Subscribed: hooks.Hooks,
@@ -217,7 +218,7 @@ func (c *client) do(method, path string, body any) exchange {
 		ok, faults := c.w.valid.ValidateHttpRequest(make())
 		require.True(c.w.t, ok, "%s %s: request: %+v", method, path, faults)
 	}
-	if resp.StatusCode != http.StatusNotFound || path[:2] != "/?" {
+	if !c.bad || resp.StatusCode != http.StatusMethodNotAllowed {
 		resp.Body = io.NopCloser(bytes.NewReader(got))
 		if resp.Header.Get("Content-Type") != "application/x-ndjson" && resp.Header.Get("Content-Type") != "application/ld+json" {
 			ok, faults := c.w.valid.ValidateHttpResponse(make(), resp)
