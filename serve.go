@@ -287,7 +287,6 @@ func (n *node) publicServer() (*http.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	limits := throttle.New(n.rdb, limitKey, time.Duration(n.cfg.Redis.Timeout))
 	handler, err := unsubscribe.NewHandler(n.consent, n.engine.Streams, n.codec, unsubscribe.Options{
 		PublicURL:  n.cfg.Public.URL,
 		Mailer:     mailer{n},

@@ -66,7 +66,7 @@ func (w *watch) look(ctx context.Context, n *node) {
 }
 
 // publicPages are the first parts of paths that are measured by name.
-var publicPages = []string{"u", "undo", "p", "s", "c", "fresh", "case", "task", "request", "notice", "results", "static"}
+var publicPages = []string{"u", "undo", "p", "s", "c", "fresh", "case", "request", "notice", "results", "static"}
 
 // measured times the answers of h.
 func (w *watch) measured(h http.Handler) http.Handler {

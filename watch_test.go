@@ -206,7 +206,7 @@ func TestWatchNamesWhatExists(t *testing.T) {
 		}
 		described[m[1]] = true
 	}
-	name := regexp.MustCompile(`^postern_(gateway|spool|delivery|consent|unsubscribe|intake|queue|ledger|node|api|console)_[a-z_]+$`)
+	name := regexp.MustCompile(`^postern_(gateway|spool|delivery|consent|unsubscribe|portal|intake|queue|ledger|node|api|console)_[a-z_]+$`)
 	for metric, labels := range have {
 		if strings.HasPrefix(metric, "go_") || strings.HasPrefix(metric, "process_") {
 			continue
