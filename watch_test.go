@@ -5,11 +5,11 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +19,7 @@ import (
 
 	"postern/gateway"
 	"postern/gateway/delivery"
+	"postern/gateway/keys"
 )
 
 // metricsOf joins all rooms as serve does and gives the metrics they register,
@@ -28,8 +29,9 @@ func metricsOf(t *testing.T) map[string][]string {
 	dir := t.TempDir()
 	cfg, err := parseConfig("postern.toml", []byte(strings.ReplaceAll(watchConfig, "DIR", dir)), nil)
 	require.NoError(t, err)
-	code, _, stderr := call(t, "", "keys", "init", "--config", writeFile(t, filepath.Join(dir, "postern.toml"), strings.ReplaceAll(watchConfig, "DIR", dir)))
-	require.Zero(t, code, stderr)
+	require.NoError(t, os.MkdirAll(cfg.Data, 0o700))
+	_, err = keys.Init(cfg.Keys, time.Now())
+	require.NoError(t, err)
 	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 	t.Cleanup(func() { _ = rdb.Close() })
 	n, err := openNode(t.Context(), cfg, nodeOptions{log: slog.New(slog.DiscardHandler), rdb: rdb})
@@ -66,12 +68,6 @@ func metricsOf(t *testing.T) map[string][]string {
 		out[m[1]] = labels
 	}
 	return out
-}
-
-func writeFile(t *testing.T, path, text string) string {
-	t.Helper()
-	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-	return path
 }
 
 const watchConfig = `
