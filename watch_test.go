@@ -187,7 +187,7 @@ func TestWatchNamesWhatExists(t *testing.T) {
 
 	doc, err := os.ReadFile("deploy/docs/metrics.md")
 	require.NoError(t, err)
-	line := regexp.MustCompile("(?m)^\\| `(postern_[a-z_]+)` \\| ([a-z, ]*) \\| .+ \\|$")
+	line := regexp.MustCompile("(?m)^\\| `(postern_[a-z_]+)` \\|([a-z, ]*)\\| .+ \\|$")
 	described := map[string]bool{}
 	for _, m := range line.FindAllStringSubmatch(string(doc), -1) {
 		labels, is := have[m[1]]
