@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -51,14 +52,14 @@ func (h *handler) task(ctx context.Context, stranger *webpage.Ask, token string)
 		return
 	}
 	if a.R.Method != http.MethodPost {
-		h.showTask(a, "shown", taskPage(a, t, http.StatusOK, ""))
+		h.showTask(a, "shown", taskPage(a, t, nil, http.StatusOK, ""))
 		return
 	}
 	select {
 	case h.uploads <- struct{}{}:
 		defer func() { <-h.uploads }()
 	default:
-		h.showTask(a, "refused", taskPage(a, t, http.StatusServiceUnavailable, "busy_lead"))
+		h.showTask(a, "refused", taskPage(a, t, nil, http.StatusServiceUnavailable, "busy_lead"))
 		return
 	}
 	h.takeTask(a, t, token)
@@ -77,12 +78,12 @@ func (h *handler) takeTask(a *webpage.Ask, t queue.TaskView, token string) {
 		if errors.Is(err, errTooLarge) {
 			status, why = http.StatusRequestEntityTooLarge, "large_lead"
 		}
-		h.showTask(a, "refused", taskPage(a, t, status, why))
+		h.showTask(a, "refused", taskPage(a, t, nil, status, why))
 		return
 	}
 	result := v.Get("result")
 	if v.Get(act) != "answer" || !slices.Contains(resultsOf(t.Verb), result) {
-		h.showTask(a, "shown", taskPage(a, t, http.StatusOK, ""))
+		h.showTask(a, "shown", taskPage(a, t, v, http.StatusOK, ""))
 		return
 	}
 	answer := queue.TaskAnswer{Note: strings.TrimSpace(v.Get("note")), Law: strings.TrimSpace(v.Get("law")), Until: v.Get("until"), Files: files}
@@ -100,7 +101,7 @@ func (h *handler) takeTask(a *webpage.Ask, t queue.TaskView, token string) {
 		answer.Law, answer.Until = "", ""
 	}
 	if result == "failed" && answer.Note == "" {
-		h.showTask(a, "refused", taskPage(a, t, http.StatusUnprocessableEntity, "why_lead"))
+		h.showTask(a, "refused", taskPage(a, t, v, http.StatusUnprocessableEntity, "why_lead"))
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(a.R.Context()), time.Minute)
@@ -108,12 +109,12 @@ func (h *handler) takeTask(a *webpage.Ask, t queue.TaskView, token string) {
 	err = h.cases.AnswerTask(ctx, token, answer)
 	switch {
 	case errors.Is(err, queue.ErrOrder):
-		h.showTask(a, "refused", taskPage(a, t, http.StatusUnprocessableEntity, "unusable_lead"))
+		h.showTask(a, "refused", taskPage(a, t, v, http.StatusUnprocessableEntity, "unusable_lead"))
 	case errors.Is(err, queue.ErrUnknown):
 		h.over(a, "task")
 	case err != nil:
 		h.o.Log.Error("a colleague's answer could not be kept", "case", t.Case, "error", err)
-		h.showTask(a, "away", taskPage(a, t, http.StatusServiceUnavailable, "away_lead"))
+		h.showTask(a, "away", taskPage(a, t, v, http.StatusServiceUnavailable, "away_lead"))
 	default:
 		h.showTask(a, "acted", webpage.Page{Status: http.StatusOK, Heading: a.Say("done_heading"), Lead: []string{a.Say("done_lead")}})
 	}
@@ -126,8 +127,9 @@ func resultsOf(v fulfil.Verb) []string {
 	return results[""]
 }
 
-// taskPage shows what is asked; why says what was wrong with an answer.
-func taskPage(a *webpage.Ask, t queue.TaskView, status int, why string) webpage.Page {
+// taskPage shows what is asked; why says what was wrong with an answer, of
+// which typed stays.
+func taskPage(a *webpage.Ask, t queue.TaskView, typed url.Values, status int, why string) webpage.Page {
 	pg := webpage.Page{Status: status, Heading: a.Say("heading", "system", t.System), Lead: []string{a.Say("do_"+strings.NewReplacer(".", "_", "-", "_").Replace(string(t.Verb)), "system", t.System)}, Quote: t.Words}
 	if why != "" {
 		pg.Heading, pg.Lead = a.Say("again_heading"), append([]string{a.Say(why)}, pg.Lead...)
@@ -149,16 +151,16 @@ func taskPage(a *webpage.Ask, t queue.TaskView, status int, why string) webpage.
 		if r == "done" && (t.Verb == fulfil.Export || t.Verb == fulfil.Lookup) {
 			label = a.Say("result_files")
 		}
-		f.Choices = append(f.Choices, webpage.Check{Name: "result", Value: r, Label: label})
+		f.Choices = append(f.Choices, webpage.Check{Name: "result", Value: r, Label: label, On: typed.Get("result") == r})
 	}
 	if slices.Contains(list, "kept") {
-		f.Fields = append(f.Fields, webpage.Field{Name: "law", Label: a.Say("law"), Type: "text", Note: a.Say("law_note"), Optional: true, Most: 200},
-			webpage.Field{Name: "until", Label: a.Say("until"), Type: "date", Optional: true})
+		f.Fields = append(f.Fields, webpage.Field{Name: "law", Label: a.Say("law"), Type: "text", Note: a.Say("law_note"), Value: typed.Get("law"), Optional: true, Most: 200},
+			webpage.Field{Name: "until", Label: a.Say("until"), Type: "date", Value: typed.Get("until"), Optional: true})
 	}
 	if t.Verb == fulfil.Export || t.Verb == fulfil.Lookup {
 		f.Fields = append(f.Fields, webpage.Field{Name: "files", Label: a.Say("files"), Type: "file", Note: a.Say("files_note"), Optional: true})
 	}
-	f.Fields = append(f.Fields, webpage.Field{Name: "note", Label: a.Say("note"), Rows: 4, Optional: true, Most: maxMessage})
+	f.Fields = append(f.Fields, webpage.Field{Name: "note", Label: a.Say("note"), Rows: 4, Value: typed.Get("note"), Optional: true, Most: maxMessage})
 	pg.Forms = []webpage.Form{f}
 	return pg
 }

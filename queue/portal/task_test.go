@@ -132,7 +132,11 @@ func TestTaskAnswers(t *testing.T) {
 			for k, v := range x.fields {
 				parts = append(parts, upload{field: k, data: v})
 			}
-			require.Equal(t, x.code, w.send(path, parts...).Code)
+			page := w.send(path, parts...)
+			require.Equal(t, x.code, page.Code)
+			if x.code == http.StatusUnprocessableEntity {
+				require.Contains(t, page.Body.String(), `value="`+x.fields["result"]+`" required checked`, "what was chosen stays")
+			}
 			tasks, err := w.q.Tasks(t.Context(), no)
 			require.NoError(t, err)
 			if x.status != "" {
