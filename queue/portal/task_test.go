@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/textproto"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -184,13 +185,44 @@ func TestTaskUploadLimits(t *testing.T) {
 	require.Zero(t, body.n)
 }
 
-// Only so many uploads are held in memory at once; a slow one outlives the
-// listener's limit for pages.
-func TestTaskSlowUpload(t *testing.T) {
+// slow tells when it is read from and then waits.
+type slow struct {
+	began, end chan struct{}
+	once       sync.Once
+}
+
+func (s *slow) Read([]byte) (int, error) {
+	s.once.Do(func() { close(s.began) })
+	<-s.end
+	return 0, io.ErrUnexpectedEOF
+}
+
+// Only so many uploads are held in memory at once; others are told to wait.
+func TestTaskUploadsAtOnce(t *testing.T) {
 	w := newWorld(t, func(o *Options, _ *queue.Options) { o.Uploads = 1 })
+	_, path := w.asked(fulfil.Export, false)
+	body := &slow{began: make(chan struct{}), end: make(chan struct{})}
+	done := make(chan int, 1)
+	go func() {
+		r := httptest.NewRequest("POST", path, body)
+		r.Header.Set("Content-Type", "multipart/form-data; boundary=b")
+		rec := httptest.NewRecorder()
+		w.pages.ServeHTTP(rec, r)
+		done <- rec.Code
+	}()
+	<-body.began
+	require.Equal(t, http.StatusServiceUnavailable, w.send(path, upload{field: "act", data: "answer"}).Code)
+	close(body.end)
+	require.Equal(t, http.StatusUnprocessableEntity, <-done)
+	require.Equal(t, http.StatusOK, w.send(path, upload{field: "act", data: "answer"}, upload{field: "result", data: "nothing"}).Code)
+}
+
+// A slow upload outlives the listener's limit for pages.
+func TestTaskSlowUpload(t *testing.T) {
+	w := newWorld(t)
 	no, path := w.asked(fulfil.Export, false)
 	srv := httptest.NewUnstartedServer(w.pages)
-	srv.Config.ReadTimeout = 300 * time.Millisecond
+	srv.Config.ReadTimeout = 2 * time.Second
 	srv.Start()
 	defer srv.Close()
 	kind, body := form(t, upload{field: "act", data: "answer"}, upload{field: "result", data: "done"}, upload{"files", "a.txt", "text/plain", "content"})
@@ -199,16 +231,7 @@ func TestTaskSlowUpload(t *testing.T) {
 	defer conn.Close()
 	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", path, kind, len(body), body[:20])
 	require.NoError(t, err)
-	// While it hangs, another one is told to wait.
-	require.Eventually(t, func() bool {
-		resp, err := http.Post(srv.URL+path, kind, strings.NewReader("--"))
-		if err != nil {
-			return false
-		}
-		defer resp.Body.Close()
-		return resp.StatusCode == http.StatusServiceUnavailable
-	}, 10*time.Second, 10*time.Millisecond)
-	ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
 	defer cancel()
 	<-ctx.Done() // longer than the listener waits for a page's form
 	_, err = io.WriteString(conn, body[20:])
