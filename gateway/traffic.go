@@ -91,8 +91,16 @@ type Tally struct {
 // "stream|fate|reason" → count; lives as its grain says.
 const trafficPrefix = "pg:traffic:"
 
-func trafficKey(g Grain, start int64) string {
-	return trafficPrefix + string(g) + ":" + strconv.FormatInt(start, 10)
+// AllStreams asks Traffic for the sum over all streams, which has hashes of
+// its own: the key of its bucket with ":all".
+const AllStreams = "*"
+
+func trafficKey(g Grain, start int64, all bool) string {
+	key := trafficPrefix + string(g) + ":" + strconv.FormatInt(start, 10)
+	if all {
+		key += ":all"
+	}
+	return key
 }
 
 // tallyKey is a count in memory: no text is made on the path of a message.
@@ -133,7 +141,7 @@ func (r *Report) flushTraffic(ctx context.Context) error {
 	for _, k := range r.pending(tallies) {
 		g := grains[k.grain]
 		_, err := r.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-			key := trafficKey(g.grain, k.at)
+			key := trafficKey(g.grain, k.at, k.all)
 			for field, n := range r.unwritten[k] {
 				p.HIncrBy(ctx, key, field, n)
 			}
@@ -152,20 +160,18 @@ func (r *Report) flushTraffic(ctx context.Context) error {
 type bucket struct {
 	grain int // index of grains
 	at    int64
+	all   bool // the sum over all streams
 }
 
 // pending spreads tallies over the buckets not written yet, which only the
 // flusher touches, and lists them, oldest first.
 func (r *Report) pending(tallies map[tallyKey]int64) (out []bucket) {
 	for k, n := range tallies {
-		field := fieldSafe(k.stream) + "|" + string(k.fate) + "|" + string(k.reason)
+		what := "|" + string(k.fate) + "|" + string(k.reason)
 		for i, g := range grains {
 			at := time.Unix(k.at, 0).UTC().Truncate(g.width).Unix()
-			b := bucket{i, at}
-			if r.unwritten[b] == nil {
-				r.unwritten[b] = map[string]int64{}
-			}
-			r.unwritten[b][field] += n
+			r.addUnwritten(bucket{i, at, false}, fieldSafe(k.stream)+what, n)
+			r.addUnwritten(bucket{i, at, true}, AllStreams+what, n)
 		}
 	}
 	for b := range r.unwritten {
@@ -175,8 +181,16 @@ func (r *Report) pending(tallies map[tallyKey]int64) (out []bucket) {
 	return out
 }
 
+func (r *Report) addUnwritten(b bucket, field string, n int64) {
+	if r.unwritten[b] == nil {
+		r.unwritten[b] = map[string]int64{}
+	}
+	r.unwritten[b][field] += n
+}
+
 // Traffic gives the last n buckets of a grain up to until, summed over all
-// nodes, oldest first; stream "" gives all. Buckets without traffic give
+// nodes, oldest first; stream "" gives each,
+// AllStreams their sum. Buckets without traffic give
 // nothing. Its cost is that of n hashes of some dozen fields, however much
 // mail they count.
 func (r *Report) Traffic(ctx context.Context, g Grain, until time.Time, n int, stream string) ([]Tally, error) {
@@ -189,7 +203,7 @@ func (r *Report) Traffic(ctx context.Context, g Grain, until time.Time, n int, s
 	_, err := r.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i := range n {
 			starts[i] = last.Add(-time.Duration(n-1-i) * width)
-			cmds[i] = p.HGetAll(ctx, trafficKey(g, starts[i].Unix()))
+			cmds[i] = p.HGetAll(ctx, trafficKey(g, starts[i].Unix(), stream == AllStreams))
 		}
 		return nil
 	})

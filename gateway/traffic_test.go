@@ -44,7 +44,10 @@ func TestTrafficAddsUpOverNodesAndGrains(t *testing.T) {
 	all, err := one.Traffic(ctx, TenMinutes, at, 1, "")
 	require.NoError(t, err)
 	require.Len(t, all, 3)
-	for _, key := range []string{trafficKey(Daily, midnight.Unix()), trafficKey(TenMinutes, midnight.Add(9*time.Hour+50*time.Minute).Unix())} {
+	sum, err := two.Traffic(ctx, Daily, at, 1, AllStreams)
+	require.NoError(t, err)
+	require.Equal(t, []Tally{{midnight, AllStreams, FateAccepted, "", 7}, {midnight, AllStreams, FateDelivered, "", 1}, {midnight, AllStreams, FateDenied, NoConsent, 2}}, sum)
+	for _, key := range []string{trafficKey(Daily, midnight.Unix(), false), trafficKey(TenMinutes, midnight.Add(9*time.Hour+50*time.Minute).Unix(), true)} {
 		ttl, err := rdb.TTL(ctx, key).Result()
 		require.NoError(t, err)
 		require.Positive(t, ttl, "bounded: %s ends by itself", key)

@@ -69,7 +69,7 @@ func (c *Console) sending(v *visit) error {
 	if err != nil {
 		return err
 	}
-	figures, err := v.figures("")
+	figures, err := v.figures(gateway.AllStreams)
 	if err != nil {
 		return err
 	}
