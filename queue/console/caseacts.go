@@ -23,7 +23,6 @@ var (
 	waiveReasons    = []string{"known-customer", "seen-in-person", "called-back", "agent-with-power"}
 	reopenReasons   = []string{"incomplete", "wrong", "person-wrote"}
 	withdrawReasons = []string{"by-mail", "by-phone", "in-person"}
-	forwardReasons  = []string{"other-controller", "authority", "support"}
 	paperReasons    = []string{"by-post", "by-phone", "in-person", "by-portal"}
 	waitReasons     = []string{"date", "colleague", "third-party"}
 )
