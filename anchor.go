@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/emersion/go-message"
@@ -14,7 +15,9 @@ import (
 	"postern/gateway"
 	"postern/gateway/address"
 	"postern/gateway/ledger"
+	"postern/gateway/spool"
 	"postern/gateway/stream"
+	"postern/queue"
 )
 
 // anchorTimeout bounds the hand-out of one anchor: the tree waits for it.
@@ -139,7 +142,7 @@ func (n *node) keepRetention(ctx context.Context) error {
 			return nil
 		case <-wait.C:
 		}
-		if err := n.pruneLedger(ctx, time.Now()); err != nil && ctx.Err() == nil {
+		if err := errors.Join(n.pruneLedger(ctx, time.Now()), n.lapsePersons(ctx, time.Now())); err != nil && ctx.Err() == nil {
 			n.log.Error("deletion run of the ledger failed, will try again", "err", err)
 		}
 		wait.Reset(retentionEvery)
@@ -172,6 +175,53 @@ func (n *node) pruneLedger(ctx context.Context, now time.Time) error {
 		n.log.Info("ledger deletion run", "class", r.Class, "records", count)
 	}
 	return errors.Join(errs...)
+}
+
+// lapsePersons destroys the keys of persons whom nothing was sent any more since
+// the end of the limitation time (design D15). What they said and what became
+// of a case counts as a send does; that a mail was denied does not, or a list
+// that is never cleaned would keep a person for ever. In doubt a key stays.
+func (n *node) lapsePersons(ctx context.Context, now time.Time) error {
+	held := n.cfg.heldControllers(now)
+	done, err := n.trail.DestroyLapsed(ctx, ledger.Lapse{
+		Before: time.Date(now.UTC().Year()-n.cfg.Ledger.KeepPersons, 1, 1, 0, 0, 0, 0, time.UTC),
+		Keeps: func(r ledger.Record) bool {
+			denied := r.Kind == ledger.KindVerdict && r.Action == "deny" || r.Kind == ledger.KindDelivery && r.Action == string(spool.Denied)
+			return !denied
+		},
+		Spare: func(ctx context.Context, controller string, subject address.SubjectID) (bool, error) {
+			if held[controller] || held[""] {
+				return true, nil
+			}
+			return n.needed(ctx, controller, subject)
+		},
+	})
+	n.log.Info("ledger deletion run", "class", "persons", "keys", done.Persons, "spared", done.Spared)
+	return err
+}
+
+// needed tells whether a person's records must stay readable: their consent is
+// on record, or a case of theirs lives or is on legal hold.
+func (n *node) needed(ctx context.Context, controller string, subject address.SubjectID) (bool, error) {
+	profile, err := n.consent.ProfileSubject(ctx, controller, subject)
+	if err != nil {
+		return false, err
+	}
+	for _, c := range profile.Consents {
+		if c.Form != (address.ExactHash{}) { // the zero form holds opt-outs alone
+			return true, nil
+		}
+	}
+	if n.queue == nil {
+		return false, nil
+	}
+	cases, err := n.queue.List(ctx, queue.Filter{Subject: subject})
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(cases, func(c queue.Case) bool {
+		return c.State.Live() || slices.Contains(c.Flags, queue.FlagLegalHold)
+	}), nil
 }
 
 // heldControllers are those of whom nothing may be deleted at a moment.

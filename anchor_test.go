@@ -59,6 +59,21 @@ func TestST1_LedgerDeletionRun(t *testing.T) {
 	require.NoError(t, n.pruneLedger(t.Context(), day("2026-11-29")))
 	require.ElementsMatch(t, []string{"new order", "news of 2023", "unknown stream", "old consent"}, left())
 
+	// The keys of persons end as well, by the same clock.
+	gone, kept := address.SubjectID{2}, address.SubjectID{1}
+	require.NoError(t, n.trail.Append(t.Context(), ledger.Record{Time: day("2022-12-31"), Kind: ledger.KindConsent, Controller: "example", Actor: "link", Action: "given", Subject: gone}))
+	readable := func(s address.SubjectID) (count int) {
+		require.NoError(t, n.trail.Query(t.Context(), ledger.Filter{Subject: s}, func(ledger.Entry) error { count++; return nil }))
+		return count
+	}
+	require.NoError(t, n.lapsePersons(t.Context(), day("2025-12-31")))
+	require.Equal(t, 1, readable(gone), "not before the third year has ended")
+	require.NoError(t, n.lapsePersons(t.Context(), day("2026-06-30")))
+	require.Equal(t, 1, readable(gone), "a legal hold keeps it")
+	require.NoError(t, n.lapsePersons(t.Context(), day("2026-11-29")))
+	require.Zero(t, readable(gone))
+	require.NotZero(t, readable(kept))
+
 	out := filepath.Join(dir, "export")
 	require.NoError(t, n.trail.Export(t.Context(), out))
 	rep, err := ledger.Verify(t.Context(), out, n.trail.PublicKey(), ledger.VerifyOptions{})

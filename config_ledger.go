@@ -14,11 +14,13 @@ type LedgerConfig struct {
 	AnchorStream  string   `toml:"anchor_stream"`  // service stream of that mail; default the first one
 	KeepVerdicts  Duration `toml:"keep_verdicts"`  // of mail that is not marketing; default 90d
 	KeepMarketing int      `toml:"keep_marketing"` // ends of years that verdicts on marketing are kept; default 3
+	KeepPersons   int      `toml:"keep_persons"`   // ends of years after the last send that a person's records can be read; default keep_marketing
 }
 
 func (c *Config) ledgerDefaults() {
 	set(&c.Ledger.KeepVerdicts, Duration(90*24*time.Hour))
 	set(&c.Ledger.KeepMarketing, 3)
+	set(&c.Ledger.KeepPersons, c.Ledger.KeepMarketing)
 	for _, s := range c.Streams {
 		if stream.Kind(s.Kind) == stream.Service && !s.Retired {
 			set(&c.Ledger.AnchorStream, s.Name)
@@ -35,6 +37,9 @@ func (k *checker) ledger() {
 	}
 	if l.KeepMarketing < 0 || l.KeepMarketing > 30 {
 		k.add("ledger.keep_marketing", "%d is not between 1 and 30 years", l.KeepMarketing)
+	}
+	if l.KeepPersons < l.KeepMarketing || l.KeepPersons > 30 {
+		k.add("ledger.keep_persons", "%d is not between keep_marketing (%d) and 30 years: what is kept could not be read", l.KeepPersons, l.KeepMarketing)
 	}
 	if len(l.AnchorMail) == 0 {
 		return

@@ -45,6 +45,7 @@ func (r consoleRules) Settings(context.Context) (out []console.SettingGroup) {
 		console.SettingGroup{Name: "retention", Rows: []console.Setting{
 			row("cases.keep_cases", days(cfg.Cases.KeepCases)), row("cases.keep_files", days(cfg.Cases.KeepFiles)), row("cases.keep_aside", days(cfg.Cases.KeepAside)),
 			row("ledger.keep_verdicts", days(cfg.Ledger.KeepVerdicts)), row("ledger.keep_marketing", fmt.Sprint(cfg.Ledger.KeepMarketing)),
+			row("ledger.keep_persons", fmt.Sprint(cfg.Ledger.KeepPersons)),
 			row("delivery.expire", days(cfg.Delivery.Expire)), row("legal_hold", legalHolds(cfg)),
 		}},
 		console.SettingGroup{Name: "sending", Rows: smarthostRows(cfg)},

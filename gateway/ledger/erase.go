@@ -33,12 +33,26 @@ func (l *Ledger) Erase(ctx context.Context, subject address.SubjectID) (int, err
 }
 
 func (l *Ledger) eraseLocked(ctx context.Context, subject address.SubjectID) (int, error) {
+	b := l.db.NewBatch()
+	defer b.Close()
+	n, err := l.stageErase(b, subject)
+	if err != nil {
+		return 0, err
+	}
+	if err := b.Commit(pebble.Sync); err != nil {
+		return 0, err
+	}
+	l.persons.forget(subject)
+	// A deleted key lives on in older files of the store until they are merged.
+	return n, l.db.Compact(ctx, personKey(subject), after(personKey(subject)), false)
+}
+
+// stageErase takes a subject's key and what finds its records, in b.
+func (l *Ledger) stageErase(b *pebble.Batch, subject address.SubjectID) (int, error) {
 	keys, err := keysUnder(l.db, subjectKey(subject))
 	if err != nil {
 		return 0, err
 	}
-	b := l.db.NewBatch()
-	defer b.Close()
 	for _, k := range keys {
 		index := numberOf(k)
 		v, closer, err := l.db.Get(numberKey(tabEntry, index))
@@ -57,15 +71,7 @@ func (l *Ledger) eraseLocked(ctx context.Context, subject address.SubjectID) (in
 			return 0, err
 		}
 	}
-	if err := b.Delete(personKey(subject), nil); err != nil {
-		return 0, err
-	}
-	if err := b.Commit(pebble.Sync); err != nil {
-		return 0, err
-	}
-	l.persons.forget(subject)
-	// A deleted key lives on in older files of the store until they are merged.
-	return len(keys), l.db.Compact(ctx, personKey(subject), after(personKey(subject)), false)
+	return len(keys), b.Delete(personKey(subject), nil)
 }
 
 // unlink removes what finds an entry, as long as it can still be read.
