@@ -53,6 +53,31 @@ func TestSweep(t *testing.T) {
 	require.True(t, ref.New, "an answer to a deleted case is a new one, never lost")
 }
 
+// A case that a mail woke after it was found for deletion is not deleted, nor
+// are its files: the mail would be lost with it.
+func TestSweepSparesWhatCameToLife(t *testing.T) {
+	w, no := collected(t, classifier.Access)
+	files := func() []string {
+		f, err := w.rdb.HGet(ctx, keyCase(no), "vault").Result()
+		require.NoError(t, err)
+		return splitWords(f)
+	}
+	require.NotEmpty(t, files())
+	_, err := w.q.Move(ctx, no, Move{Action: ActAnswer, Actor: eve, Reason: "by-post"})
+	require.NoError(t, err)
+	w.clock.Set(w.clock.Now().AddDate(4, 0, 0))
+	_, err = w.q.Open(ctx, intoCase(no, "alice@example.com", classifier.Access))
+	require.NoError(t, err)
+	gone, err := w.q.deleteCase(ctx, no)
+	require.NoError(t, err)
+	require.False(t, gone)
+	n, err := w.q.sweepFiles(ctx, no)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	require.NotEmpty(t, files())
+	require.Len(t, w.show(no).Mails, 2)
+}
+
 func TestByHand(t *testing.T) {
 	w := newWorld(t)
 	b := ByHand{Controller: "shop", Way: "post", Received: w.clock.Now().AddDate(0, 0, -3), Address: address.MustParse("alice@example.com"),

@@ -55,7 +55,7 @@ func (q *Queue) Sweep(ctx context.Context) (Swept, error) {
 			switch {
 			case c.State.Live() || c.EndedAt.IsZero() || slices.Contains(c.Flags, FlagLegalHold) || held(c.Controller):
 			case c.EndedAt.Before(q.o.Now().Add(-q.o.KeepFiles)) && c.EndedAt.After(q.o.Now().Add(-q.o.KeepCases)):
-				n, err := q.sweepFiles(ctx, c)
+				n, err := q.sweepFiles(ctx, c.Number)
 				if err != nil {
 					return s, err
 				}
@@ -67,10 +67,13 @@ func (q *Queue) Sweep(ctx context.Context) (Swept, error) {
 			case slices.Contains(c.Flags, FlagLegalHold) || held(c.Controller):
 				s.Held++
 			default:
-				if err := q.deleteCase(ctx, c); err != nil {
+				gone, err := q.deleteCase(ctx, c.Number)
+				if err != nil {
 					return s, err
 				}
-				s.Cases++
+				if gone {
+					s.Cases++
+				}
 			}
 		}
 	}
@@ -110,51 +113,81 @@ func (q *Queue) oldestLeft(ctx context.Context, key string) (time.Time, error) {
 	return time.UnixMilli(int64(first[0].Score)), nil
 }
 
-func (q *Queue) deleteCase(ctx context.Context, c *Case) error {
-	f, err := q.rdb.HGetAll(ctx, keyCase(c.Number)).Result()
-	if err != nil {
-		return fmt.Errorf("delete case %s: %w", c.Number, err)
+// deleteCase deletes a case whose time is over, unless it came to life again or
+// was put on hold since it was found: then it stays, with the mail that woke it.
+func (q *Queue) deleteCase(ctx context.Context, no string) (gone bool, err error) {
+	err = q.rdb.Watch(ctx, func(tx *redis.Tx) error {
+		gone = false
+		f, err := tx.HGetAll(ctx, keyCase(no)).Result()
+		if err != nil || len(f) == 0 {
+			return err
+		}
+		c, err := parseCase(no, f)
+		if err != nil {
+			return err
+		}
+		_, held := q.heldByLaw(c.Controller)
+		if held || c.State.Live() || c.EndedAt.IsZero() || slices.Contains(c.Flags, FlagLegalHold) || c.EndedAt.After(q.o.Now().Add(-q.o.KeepCases)) {
+			return nil
+		}
+		tasks, err := tasksOf(f)
+		if err != nil {
+			return err
+		}
+		if err := q.deleteFiles(f, tasks); err != nil { // first: without the record nobody would find them
+			return err
+		}
+		_, err = tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			q.stageDelete(ctx, p, c, f, tasks)
+			return nil
+		})
+		gone = err == nil
+		return err
+	}, keyCase(no))
+	if errors.Is(err, redis.TxFailedErr) {
+		return false, nil // it changed just now: the next run looks again
 	}
-	tasks, err := tasksOf(f)
-	if err != nil {
-		return fmt.Errorf("delete case %s: %w", c.Number, err)
+	return gone, wrapf(err, "delete case %s", no)
+}
+
+func (q *Queue) deleteFiles(f map[string]string, tasks []Task) error {
+	if q.files == nil {
+		return nil
 	}
-	for _, t := range tasks { // files first: without the record nobody would find them
-		if t.File != "" && q.files != nil {
+	for _, t := range tasks {
+		if t.File != "" {
 			if err := q.files.Delete(t.File); err != nil {
 				return err
 			}
 		}
 	}
 	for _, id := range splitWords(f["vault"]) {
-		if q.files != nil {
-			if err := q.files.Delete(id); err != nil {
-				return err
-			}
+		if err := q.files.Delete(id); err != nil {
+			return err
 		}
 	}
-	_, err = q.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.Del(ctx, keyCase(c.Number), keyMails(c.Number), keyLog(c.Number), keyOut(c.Number))
-		p.ZRem(ctx, keyAll, c.Number)
-		p.ZRem(ctx, keyDue, c.Number)
-		p.ZRem(ctx, keyTouched, c.Number)
-		for _, m := range allReminders(c.Number) {
-			p.ZRem(ctx, keyRemind, m)
+	return nil
+}
+
+func (q *Queue) stageDelete(ctx context.Context, p redis.Pipeliner, c *Case, f map[string]string, tasks []Task) {
+	p.Del(ctx, keyCase(c.Number), keyMails(c.Number), keyLog(c.Number), keyOut(c.Number))
+	p.ZRem(ctx, keyAll, c.Number)
+	p.ZRem(ctx, keyDue, c.Number)
+	p.ZRem(ctx, keyTouched, c.Number)
+	for _, m := range allReminders(c.Number) {
+		p.ZRem(ctx, keyRemind, m)
+	}
+	p.SRem(ctx, keyPerson(subjectText(c.Subject)), c.Number)
+	for _, link := range []string{f[linkChallenge], f[linkStatus], f[linkDownload]} {
+		if link != "" {
+			p.HDel(ctx, keyLinks, link)
 		}
-		p.SRem(ctx, keyPerson(subjectText(c.Subject)), c.Number)
-		for _, link := range []string{f[linkChallenge], f[linkStatus], f[linkDownload]} {
-			if link != "" {
-				p.HDel(ctx, keyLinks, link)
-			}
+	}
+	for _, t := range tasks {
+		for round := 0; t.Person && round <= t.Round; round++ {
+			p.HDel(ctx, keyLinks, q.vault.Lookups("link", q.taskToken(t.Key, round))...)
 		}
-		for _, t := range tasks {
-			for round := 0; t.Person && round <= t.Round; round++ {
-				p.HDel(ctx, keyLinks, q.vault.Lookups("link", q.taskToken(t.Key, round))...)
-			}
-		}
-		return nil
-	})
-	return wrapf(err, "delete case %s", c.Number)
+	}
 }
 
 func (q *Queue) sweepAsides(ctx context.Context, s *Swept) error {

@@ -116,15 +116,32 @@ func (q *Queue) File(ctx context.Context, number, id string) (CaseFile, []byte, 
 
 // sweepFiles deletes the files of a case whose own time is over, which is
 // shorter than the case's: scans, data of systems, packages (ST-1).
-func (q *Queue) sweepFiles(ctx context.Context, c *Case) (int, error) {
-	list, err := q.rdb.HGet(ctx, keyCase(c.Number), "vault").Result()
-	if errors.Is(err, redis.Nil) || list == "" {
+func (q *Queue) sweepFiles(ctx context.Context, no string) (int, error) {
+	list, err := q.rdb.HGet(ctx, keyCase(no), "vault").Result()
+	if errors.Is(err, redis.Nil) || err == nil && list == "" {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("files of case %s: %w", c.Number, err)
+		return 0, fmt.Errorf("files of case %s: %w", no, err)
 	}
-	ids := splitWords(list)
+	var ids []string
+	// The list first: a case that came to life again since it was found keeps
+	// its files. What a crash leaves of them opens to nobody once the key of the
+	// case is gone.
+	_, _, err = q.change(ctx, no, "", func(c *Case, ch *changing) error {
+		ids = nil
+		_, held := q.heldByLaw(c.Controller)
+		if held || c.State.Live() || slices.Contains(c.Flags, FlagLegalHold) || ch.before["vault"] == "" {
+			return nil
+		}
+		ids = splitWords(ch.before["vault"])
+		ch.extra["vault"], ch.extra["files"] = "", ""
+		ch.events = append(ch.events, Event{Actor: "rule", Action: ActNote, Reason: "files-deleted", Data: map[string]string{"files": fmt.Sprint(len(ids))}})
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
 	for _, id := range ids {
 		if q.files != nil {
 			if err := q.files.Delete(id); err != nil {
@@ -132,10 +149,5 @@ func (q *Queue) sweepFiles(ctx context.Context, c *Case) (int, error) {
 			}
 		}
 	}
-	_, _, err = q.change(ctx, c.Number, "", func(_ *Case, ch *changing) error {
-		ch.extra["vault"], ch.extra["files"] = "", ""
-		ch.events = append(ch.events, Event{Actor: "rule", Action: ActNote, Reason: "files-deleted", Data: map[string]string{"files": fmt.Sprint(len(ids))}})
-		return nil
-	})
-	return len(ids), err
+	return len(ids), nil
 }
