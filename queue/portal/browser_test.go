@@ -164,6 +164,8 @@ func (g *gallery) walk() {
 
 func (g *gallery) walkTask() {
 	no := g.world.open(classifier.Erasure)
+	_, err := g.q.Move(g.world.t.Context(), no, queue.Move{Action: queue.ActIdentify, Actor: eve, Reason: "waived", Note: "known"})
+	require.NoError(g.world.t, err)
 	for _, x := range []struct {
 		name string
 		ask  queue.Ask
@@ -171,7 +173,7 @@ func (g *gallery) walkTask() {
 		{"task", queue.Ask{Who: "Vertriebsarchiv", Verb: fulfil.Export, Words: "Bitte auch den Ordner 7 aus dem Keller.", Letter: false}},
 		{"task-erase", queue.Ask{Who: "Lohnbuchhaltung", Verb: fulfil.Erase}},
 	} {
-		x.ask.Actor, x.ask.Mail = eve, address.MustParse("sales@shop.example.org")
+		x.ask.Actor, x.ask.Approve, x.ask.Mail = eve, no, address.MustParse("sales@shop.example.org")
 		task, err := g.q.AskColleague(g.world.t.Context(), no, x.ask)
 		require.NoError(g.world.t, err)
 		link, err := g.q.TaskLink(g.world.t.Context(), no, task.Index)
