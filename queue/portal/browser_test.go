@@ -163,16 +163,17 @@ func (g *gallery) walk() {
 }
 
 func (g *gallery) walkTask() {
-	no := g.world.open(classifier.Erasure)
-	_, err := g.q.Move(g.world.t.Context(), no, queue.Move{Action: queue.ActIdentify, Actor: eve, Reason: "waived", Note: "known"})
-	require.NoError(g.world.t, err)
 	for _, x := range []struct {
-		name string
-		ask  queue.Ask
+		name  string
+		right classifier.Label
+		ask   queue.Ask
 	}{
-		{"task", queue.Ask{Who: "Vertriebsarchiv", Verb: fulfil.Export, Words: "Bitte auch den Ordner 7 aus dem Keller.", Letter: false}},
-		{"task-erase", queue.Ask{Who: "Lohnbuchhaltung", Verb: fulfil.Erase}},
+		{"task", classifier.Portability, queue.Ask{Who: "Vertriebsarchiv", Verb: fulfil.Export, Words: "Bitte auch den Ordner 7 aus dem Keller.", Letter: false}},
+		{"task-erase", classifier.Erasure, queue.Ask{Who: "Lohnbuchhaltung", Verb: fulfil.Erase}},
 	} {
+		no := g.world.open(x.right)
+		_, err := g.q.Move(g.world.t.Context(), no, queue.Move{Action: queue.ActIdentify, Actor: eve, Reason: "known-by-phone"})
+		require.NoError(g.world.t, err)
 		x.ask.Actor, x.ask.Approve, x.ask.Mail = eve, no, address.MustParse("sales@shop.example.org")
 		task, err := g.q.AskColleague(g.world.t.Context(), no, x.ask)
 		require.NoError(g.world.t, err)
