@@ -83,6 +83,7 @@ func (s *site) shell(doc, receiver string) string {
 	text = strings.ReplaceAll(text, "https://crm.example.org/postern", receiver)
 	text = strings.ReplaceAll(text, "call() {", "call() { echo \"+ $*\" >&2;")
 	cmd := exec.CommandContext(s.t.Context(), "sh", "-c", text+"\nprintf '%s' \"$TOKEN\"")
+	cmd.Env = append(os.Environ(), "E2E_IMAP_PASSWORD=geheim")
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	require.NoError(s.t, cmd.Run(), "%s\n%s", out.String(), errs.String())

@@ -3,7 +3,6 @@ package api
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"postern/classifier"
@@ -148,7 +147,7 @@ func (c *call) caseFilter() (func(*queue.Case) bool, error) {
 	q := c.r.URL.Query()
 	for name := range q {
 		if !slices.Contains([]string{"limit", "cursor", "state", "label", "language", "controller", "owner", "flag", "live", "due_before"}, name) {
-			return nil, bad(name, "is no filter")
+			return nil, bad("query", "holds a parameter that is no filter")
 		}
 	}
 	before, err := c.day("due_before", time.Time{})
@@ -271,7 +270,7 @@ func newCase(c *call) (answer, error) {
 	}
 	for _, l := range r.Labels {
 		if !slices.Contains(classifier.Labels(), classifier.Label(l)) {
-			return answer{}, bad("labels", "%q is none", safeWord(l))
+			return answer{}, bad("labels", "holds a word that is no label")
 		}
 		b.Labels = append(b.Labels, classifier.Label(l))
 	}
@@ -290,14 +289,6 @@ func newCase(c *call) (answer, error) {
 		return answer{}, err
 	}
 	return created(rowOf(&k))
-}
-
-// safeWord shows a word of a client only where it is one.
-func safeWord(s string) string {
-	if len(s) > 40 || strings.ContainsFunc(s, func(r rune) bool { return (r < 'a' || r > 'z') && r != '-' && r != '_' }) {
-		return "?"
-	}
-	return s
 }
 
 // letterTo reads another address than the person's.

@@ -75,7 +75,8 @@ func NewSubscriptions(rdb redis.UniversalClient, now func() time.Time, keys ...[
 func (s *Subscriptions) Add(ctx context.Context, sub Subscription) (Subscription, string, error) {
 	for _, e := range sub.Events {
 		if err := queue.CheckEvent(e); err != nil {
-			return sub, "", fmt.Errorf("%w: %w", ErrInput, err)
+			// What was sent is not repeated: it may be anything.
+			return sub, "", fmt.Errorf("%w: an event is case.ACTION, notice.KIND, consent.ACTION or suppression.ACTION, as in case.answer or case.*", ErrInput)
 		}
 	}
 	if len(sub.Events) == 0 {
