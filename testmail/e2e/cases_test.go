@@ -403,17 +403,32 @@ func TestCasesFromMailToProof(t *testing.T) {
 	for label, words := range map[string]string{
 		"objection":        "I object to the processing of my personal data for direct marketing (Article 21 GDPR). Please stop it.",
 		"withdraw_consent": "I hereby withdraw my consent to the processing of my personal data, with effect from today.",
+		"opt_out_sale":     "Do not sell or share my personal information with anybody, as the CCPA entitles me to ask.",
 	} {
 		no = s.open("dora@example.net", label, "Hello,\r\n"+words+"\r\nDora", label)
 		s.answer(no, "stopped")
 	}
 	require.Contains(t, s.run("suppress", "list"), "withdrawn")
 
+	// What no text of the catalogue can answer, an operator answers in own words.
+	for label, words := range map[string][2]string{
+		"automated_decision": {"Your system refused my application automatically. Under Article 22 GDPR I contest this decision and ask that a person reviews it.", "A person has reviewed the decision."},
+		"complaint":          {"I wish to complain about how my personal data was handled: your shop assistant read my address aloud. This violates data protection law, please look into it.", "We have looked into it and trained the shop."},
+	} {
+		no = s.open("dora@example.net", label, "Hello,\r\n"+words[0]+"\r\nDora", label)
+		own := filepath.Join(t.TempDir(), "answer.txt")
+		require.NoError(t, os.WriteFile(own, []byte(words[1]), 0o600))
+		s.run("cases", "reply", no, "--text", own, "--subject", "Your request")
+		s.until(no, "the answer", func(k shown) bool { return k.State == "answered" })
+		require.Contains(t, plain(t, s.data("dora@example.net")), words[1])
+		s.run("cases", "close", no)
+	}
+
 	// The hook heard of it all, without a name.
 	env.Eventually(t, 30*time.Second, "the hook to hear of the end", func() bool {
 		s.shop.mu.Lock()
 		defer s.shop.mu.Unlock()
-		return strings.Count(strings.Join(s.shop.events, "\n"), "case.close ") >= 8
+		return strings.Count(strings.Join(s.shop.events, "\n"), "case.close ") >= 11
 	})
 	s.shop.mu.Lock()
 	require.NotContains(t, strings.Join(s.shop.events, "\n"), "@")
@@ -422,7 +437,7 @@ func TestCasesFromMailToProof(t *testing.T) {
 	// Proof: the archive verifies offline; with one byte changed it does not.
 	archive := filepath.Join(t.TempDir(), "cases.zip")
 	env.Eventually(t, 30*time.Second, "every event to be proven", func() bool {
-		require.Contains(t, s.run("cases", "export", archive, "--as", "auditor"), "8 cases")
+		require.Contains(t, s.run("cases", "export", archive, "--as", "auditor"), "11 cases")
 		return strings.Contains(s.verify(archive), `"faults": []`) && allProven(s.verify(archive))
 	})
 	require.Contains(t, s.fails("ledger", "verify", forged(t, archive), "--key", s.publicKey()), "was changed")
