@@ -395,7 +395,11 @@ func (c *Console) bulk(v *visit) error {
 		if move.Action == queue.ActMerge && no == move.Into {
 			continue
 		}
-		if _, err := c.d.Cases.Move(v.ctx(), no, move); err != nil {
+		if !mayBulk(&move, k) {
+			failed = append(failed, no)
+			continue
+		}
+		if c.d.Cases.BulkMove(v.ctx(), []string{no}, move)[0].Err != nil {
 			failed = append(failed, no)
 		}
 	}
@@ -404,6 +408,12 @@ func (c *Console) bulk(v *visit) error {
 		return v.page("bulkfailed", "cases.bulk_failed", map[string]any{"Failed": failed, "Done": len(numbers) - len(failed)})
 	}
 	return v.redirect("/cases", done)
+}
+
+// mayBulk keeps a request that needs an answer of its own from being closed in a
+// heap before it has one: whoever wants that opens the case.
+func mayBulk(m *queue.Move, k *queue.Case) bool {
+	return m.Action != queue.ActClose || k.State == queue.Answered || !slices.ContainsFunc(k.Labels, func(l classifier.Label) bool { return slices.Contains(needIdentity, l) })
 }
 
 // earliest is the case that lives on when some are merged: the one received

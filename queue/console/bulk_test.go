@@ -1,0 +1,39 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"postern/classifier"
+	"postern/queue"
+	"postern/queue/console/auth"
+)
+
+// What is done to a heap of cases loses no request in it: cases of two persons
+// are not merged, and what asks for an answer is not closed without one.
+func TestBulkLosesNothing(t *testing.T) {
+	w := newWorld(t)
+	b := w.signedIn("anna", auth.Operator)
+	first, again := w.open(w.mail("one@example.com", "Erase me.", classifier.Erasure)), w.open(w.mail("one@example.com", "Erase me!", classifier.Erasure))
+	other := w.open(w.mail("two@example.com", "Erase me, too.", classifier.Erasure))
+	chat := w.open(w.mail("three@example.com", "Thank you."))
+	bulk := func(act string, numbers ...string) int {
+		resp, _ := b.post("/cases/bulk", url.Values{"act": {act}, "reason": {"done"}, "case": numbers})
+		return resp.StatusCode
+	}
+	require.Equal(t, http.StatusConflict, bulk("merge", first, again, other))
+	require.True(t, w.state(other).Live())
+	require.Equal(t, http.StatusConflict, bulk("close", other, chat))
+	require.True(t, w.state(other).Live())
+	require.Equal(t, queue.Closed, w.state(chat))
+	merged := 0
+	for _, no := range []string{first, again} {
+		if w.state(no) == queue.Merged {
+			merged++
+		}
+	}
+	require.Equal(t, 1, merged)
+}
