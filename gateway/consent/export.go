@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -32,7 +33,7 @@ func (p Profile) WriteJSON(w io.Writer) error {
 // hashes stand in its place.
 var exportColumns = []string{
 	"address", "subject", "form", "action", "time", "purpose", "basis", "method", "wording", "wording_version", "source", "language",
-	"jurisdiction", "policy_url", "conditions", "expires", "ip", "reason", "scope", "stream", "case", "actor", "ended", "ended_by", "id",
+	"jurisdiction", "policy_url", "conditions", "expires", "ip", "reason", "scope", "stream", "case", "actor", "ended", "ended_by", "id", "keys",
 }
 
 // ExportOptions choose what an export holds.
@@ -54,7 +55,7 @@ func (r *Registry) Export(ctx context.Context, o ExportOptions, w io.Writer) (in
 	if err := out.Write(exportColumns); err != nil {
 		return 0, fmt.Errorf("write export: %w", err)
 	}
-	x := exporter{r: r, out: out, o: o, terms: map[termsHash]Terms{}}
+	x := exporter{r: r, out: out, o: o, terms: map[termsHash]Terms{}, keys: strings.Join(r.ring.Fingerprints(), " ")}
 	if err := r.exported(ctx, o, x.page); err != nil {
 		return x.lines, fmt.Errorf("export consents: %w", err)
 	}
@@ -126,6 +127,7 @@ type exporter struct {
 	o     ExportOptions
 	lines int
 	terms map[termsHash]Terms
+	keys  string // fingerprints of the keys that subjects and forms are made with
 }
 
 func (x *exporter) page(ctx context.Context, ids []address.SubjectID) error {
@@ -192,7 +194,7 @@ func (x *exporter) subject(ctx context.Context, id address.SubjectID, fields map
 			err = x.out.Write([]string{
 				x.plain(id, key.exact), id.String(), key.exact.String(), actionOf(e), stamp(e.time()), key.purpose, string(e.basis), t.Method, t.Wording,
 				t.WordingVer, t.Source, t.Language, t.Jurisdiction, t.PolicyURL, conditions(t, e), stamp(e.expiry()), own.IP,
-				"", "", "", "", t.Actor, "", "", e.id.of(id),
+				"", "", "", "", t.Actor, "", "", e.id.of(id), x.keys,
 			})
 			if err != nil {
 				return err
@@ -207,7 +209,7 @@ func (x *exporter) subject(ctx context.Context, id address.SubjectID, fields map
 		x.lines++
 		err := x.out.Write([]string{
 			x.plain(id, anyForm), id.String(), "", "suppressed", stamp(s.Time), s.Purpose, "", "", "", "", s.Source, "", "", "", "", "", "",
-			string(s.Reason), string(s.Scope), strconv.Itoa(int(s.Stream)), s.Case, s.Actor, stamp(s.Ended), s.EndedBy, s.ID,
+			string(s.Reason), string(s.Scope), strconv.Itoa(int(s.Stream)), s.Case, s.Actor, stamp(s.Ended), s.EndedBy, s.ID, x.keys,
 		})
 		if err != nil {
 			return err

@@ -111,6 +111,19 @@ func TestST_10_ExportReadsBack(t *testing.T) {
 				alike(t, to, name)
 			}
 		})
+		t.Run("made with a key not known here", func(t *testing.T) {
+			var out bytes.Buffer
+			n, err := g.Export(ctx, ExportOptions{Controller: "acme"}, &out)
+			require.NoError(t, err)
+			own := strings.Join(g.ring.Fingerprints(), " ")
+			require.Equal(t, n, strings.Count(out.String(), own))
+			for name, keys := range map[string]string{"another": "k9:0123456789abcdef", "one more": own + " k9:0123456789abcdef", "not told": ""} {
+				to := newRig(t)
+				rep, err := to.Import(ctx, strings.NewReader(strings.ReplaceAll(out.String(), own, keys)), ImportOptions{Controller: "acme", Suppress: Manual})
+				require.NoError(t, err)
+				require.Equal(t, []int{0, n}, []int{rep.Suppressed, rep.RefusedRows}, "%s: hashes that bind nobody are no opt-outs taken", name)
+			}
+		})
 		t.Run("suppressions alone", func(t *testing.T) {
 			var out bytes.Buffer
 			n, err := g.Export(ctx, ExportOptions{Controller: "acme", Only: "suppressions"}, &out)

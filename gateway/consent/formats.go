@@ -36,6 +36,7 @@ type Format string
 //	stream           number of the stream, for that scope
 //	reason           of a suppressed row: unsubscribed, complaint, bounce, erased, objected, ...
 //	ended            a suppression that an operator or an undo ended: not taken
+//	keys             beside them: fingerprints of the keys that made them, all known here
 //	subject, form    in place of address: the keyed hashes that an export has where
 //	                 Postern does not hold the address; known only under the same keys
 //
@@ -77,6 +78,7 @@ type importRow struct {
 	stream       uint16
 	subject      string // with form: instead of the address
 	form         string
+	keys         string // fingerprints of the keys that made subject and form
 }
 
 // mapping reads the rows of one file.
@@ -166,7 +168,7 @@ func readPostern(r row) (importRow, error) {
 	x := importRow{
 		address: get("address"), purpose: get("purpose"), basis: get("basis"), wording: get("wording"),
 		wordingVer: get("wordingversion"), source: get("source"), language: get("language"),
-		jurisdiction: get("jurisdiction"), ip: get("ip"), subject: get("subject"), form: get("form"),
+		jurisdiction: get("jurisdiction"), ip: get("ip"), subject: get("subject"), form: get("form"), keys: get("keys"),
 	}
 	x.scope = Scope(strings.ToLower(get("scope")))
 	x.everything = x.scope == ScopeController

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -167,6 +168,9 @@ type suppRow struct {
 // that an export has in its place.
 func (im *importer) personOf(x importRow) (a address.Address, who address.Identity, err error) {
 	if x.address == "" && x.subject != "" {
+		if !im.knows(x.keys) {
+			return a, who, errors.New("subject: made with a key that is not known here, so it would bind nobody: admit that key, or import addresses")
+		}
 		if who.ID, err = address.ParseSubjectID(x.subject); err != nil {
 			return a, who, fmt.Errorf("subject: %w", err)
 		}
@@ -181,6 +185,19 @@ func (im *importer) personOf(x importRow) (a address.Address, who address.Identi
 		return a, who, fmt.Errorf("address: %w", err)
 	}
 	return a, im.r.ring.Identify(im.o.Controller, a), nil
+}
+
+// knows tells whether every key that hashes of a row may have been made with is
+// live here: under any other nobody would ever be found.
+func (im *importer) knows(keys string) bool {
+	own := im.r.ring.Fingerprints()
+	list := strings.Fields(keys)
+	for _, k := range list {
+		if !slices.Contains(own, k) {
+			return false
+		}
+	}
+	return len(list) > 0
 }
 
 func (im *importer) all(ctx context.Context, rows *csv.Reader, first int) error {
