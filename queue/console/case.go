@@ -148,7 +148,7 @@ func (v *visit) showCase(data map[string]any, typed replyForm) error {
 	cv.Acts = v.acts(cv)
 	cv.Reasons = map[string][]string{"extend": extendReasons, "deny": denyReasons, "identify": waiveReasons, "wait": waitReasons, "paper": paperReasons, "close": closeReasons, "withdraw": withdrawReasons, "reopen": reopenReasons}
 	cv.Held, cv.FourDeny, cv.Proofs = slices.Contains(k.Flags, queue.FlagLegalHold), v.c.d.Cases.FourEyes(k.Controller, queue.EyesDeny), v.c.d.Prover != nil
-	for _, name := range []string{"extend", "deny", "identify", "wait", "paper", "close", "merge", "split", "forward", "withdraw", "reopen"} {
+	for _, name := range []string{"extend", "deny", "identify", "wait", "colleague", "paper", "close", "merge", "split", "forward", "withdraw", "reopen"} {
 		if cv.Acts[name] {
 			cv.More = append(cv.More, strings.Replace(name, "forward", "support", 1))
 		}
@@ -346,6 +346,8 @@ func (v *visit) taskView(t queue.Task, loc *time.Location) taskView {
 		out.Tone = "danger"
 	case t.Done():
 		out.Tone = "ok"
+	case t.Person && v.now().After(t.Due):
+		out.Tone, out.Words = "danger", v.say("task.overdue")
 	}
 	return out
 }
@@ -361,12 +363,13 @@ func (v *visit) acts(cv *caseView) map[string]bool {
 		"start": k.State == queue.Received, "reply": cv.From != "", "deny": live, "extend": !cv.Clock.ExtendTo.IsZero(),
 		"wait": open, "resume": k.State == queue.Waiting, "merge": live, "split": live && len(k.Labels) > 1,
 		"close": open || k.State == queue.Answered, "forward": live, "withdraw": live,
-		"reopen":   !live && k.State != queue.Merged,
-		"identify": (open || k.State == queue.Identity) && !slices.Contains(k.Flags, queue.FlagIdentified),
-		"ask":      open && v.c.d.Cases.CanChallenge(k.Controller) && cv.From != "",
-		"erase":    live && slices.Contains(k.Labels, classifier.Erasure),
-		"collect":  live && len(v.c.d.Cases.Systems(k, exportVerb)) > 0,
-		"paper":    live,
+		"reopen":    !live && k.State != queue.Merged,
+		"identify":  (open || k.State == queue.Identity) && !slices.Contains(k.Flags, queue.FlagIdentified),
+		"ask":       open && v.c.d.Cases.CanChallenge(k.Controller) && cv.From != "",
+		"erase":     live && slices.Contains(k.Labels, classifier.Erasure),
+		"collect":   live && len(v.c.d.Cases.Systems(k, exportVerb)) > 0,
+		"paper":     live,
+		"colleague": live && v.c.d.Cases.CanChallenge(k.Controller), // needs the address of the pages
 	}
 }
 

@@ -96,6 +96,8 @@ var routes = []route{
 	{method: "POST", path: "/cases/{no}/forward", need: auth.Work(), serve: (*Console).forwardCase},
 	{method: "POST", path: "/cases/{no}/hand-over", need: auth.Work(), serve: (*Console).handOver},
 	{method: "POST", path: "/cases/{no}/collect", need: auth.Work(), serve: (*Console).collect},
+	{method: "POST", path: "/cases/{no}/colleague", need: auth.Work(), serve: (*Console).askColleague},
+	{method: "POST", path: "/cases/{no}/tasks/{n}/link", need: auth.Work(), serve: (*Console).taskLink},
 	{method: "POST", path: "/cases/{no}/split", need: auth.Work(), serve: (*Console).splitCase},
 	{method: "POST", path: "/cases/{no}/legal-hold", need: auth.Work(), serve: (*Console).legalHold},
 	{method: "POST", path: "/cases/{no}/hold", need: auth.Work(), serve: (*Console).decideHold},
