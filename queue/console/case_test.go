@@ -398,6 +398,15 @@ func TestPackage(t *testing.T) {
 	require.Equal(t, http.StatusConflict, resp.StatusCode, "not looked through")
 	resp, _ = b.post(path+"/package/tick", url.Values{"file": {files[0].ID}, "act": {"exclude"}})
 	require.Equal(t, http.StatusConflict, resp.StatusCode, "leaving out needs a reason")
+	resp, _ = b.do("GET", path+"/package/files/"+files[0].ID+"?form=redacted", nil)
+	require.Equal(t, http.StatusNotFound, resp.StatusCode, "nothing is redacted yet")
+	require.NotContains(t, b.get(path+"/package"), "?form=redacted")
+	require.NoError(t, w.q.ReplaceFile(t.Context(), no, files[0].ID, []byte("A. and [redacted]"), "operator:anna", "another person"))
+	require.Contains(t, reader.get(path+"/package"), `href="`+path+"/package/files/"+files[0].ID+`?form=redacted"`, "who reads sees what leaves")
+	_, body = b.do("GET", path+"/package/files/"+files[0].ID+"?form=redacted", nil)
+	require.Equal(t, "A. and [redacted]", body)
+	_, body = b.do("GET", path+"/package/files/"+files[0].ID, nil)
+	require.Contains(t, body, "Alice", "what was given stays to compare")
 	for _, f := range files {
 		b.done(path+"/package/tick", url.Values{"file": {f.ID}, "act": {"keep"}})
 	}
