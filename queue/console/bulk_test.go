@@ -37,3 +37,29 @@ func TestBulkLosesNothing(t *testing.T) {
 	}
 	require.Equal(t, 1, merged)
 }
+
+// What many cases ask for is corrected at once; each keeps what it was said to
+// ask before, and no label that does not exist is taken.
+func TestBulkLabel(t *testing.T) {
+	w := newWorld(t)
+	b := w.signedIn("anna", auth.Operator)
+	first := w.open(w.mail("alice@example.com", "About my data.", classifier.Access))
+	second := w.open(w.mail("bob@example.com", "My data, please.", classifier.Objection, classifier.Access))
+	require.Contains(t, b.get("/cases"), `<option value="erasure">`)
+	for _, label := range []string{"", "lunch"} {
+		resp, _ := b.post("/cases/bulk", url.Values{"act": {"label"}, "label": {label}, "case": {first, second}})
+		require.Equal(t, http.StatusBadRequest, resp.StatusCode)
+	}
+	require.Contains(t, b.done("/cases/bulk", url.Values{"act": {"label"}, "label": {"erasure"}, "case": {first, second}}), "was corrected.")
+	for no, was := range map[string]string{first: "was Access", second: "was Objection, Access"} {
+		k, _, err := w.q.Show(t.Context(), no)
+		require.NoError(t, err)
+		require.Equal(t, []classifier.Label{classifier.Erasure}, k.Labels)
+		require.Contains(t, b.get("/cases/"+no), was)
+	}
+	resp, _ := b.post("/cases/bulk", url.Values{"act": {"label"}, "label": {"objection"}, "case": {first}})
+	require.Equal(t, http.StatusConflict, resp.StatusCode, "a heap loses no request by its label")
+	k, _, err := w.q.Show(t.Context(), first)
+	require.NoError(t, err)
+	require.Equal(t, []classifier.Label{classifier.Erasure}, k.Labels)
+}

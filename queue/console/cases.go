@@ -316,7 +316,7 @@ func (v *visit) assignable(data map[string]any) error {
 			names = append(names, u.Name)
 		}
 	}
-	data["People"] = names
+	data["People"], data["Labels"] = names, labels
 	return nil
 }
 
@@ -378,6 +378,12 @@ func (c *Console) bulk(v *visit) error {
 		}
 	case "merge":
 		move.Action, move.Reason, move.Into, done = queue.ActMerge, "duplicate", earliest(s, numbers), "bulk-merged"
+	case "label":
+		l := classifier.Label(v.field("label"))
+		if !slices.Contains(labels, l) { // to say that nothing is asked, open the case
+			return errForm
+		}
+		move.Action, move.Labels, done = queue.ActLabel, []classifier.Label{l}, "bulk-labelled"
 	case "close":
 		move.Action, move.Reason, done = queue.ActClose, v.field("reason"), "bulk-closed"
 		if !slices.Contains([]string{"done"}, move.Reason) {
@@ -411,9 +417,17 @@ func (c *Console) bulk(v *visit) error {
 }
 
 // mayBulk keeps a request that needs an answer of its own from being closed in a
-// heap before it has one: whoever wants that opens the case.
+// heap before it has one, and from losing that need by another label: whoever
+// wants that opens the case.
 func mayBulk(m *queue.Move, k *queue.Case) bool {
-	return m.Action != queue.ActClose || k.State == queue.Answered || !slices.ContainsFunc(k.Labels, func(l classifier.Label) bool { return slices.Contains(needIdentity, l) })
+	needs := func(l classifier.Label) bool { return slices.Contains(needIdentity, l) }
+	switch m.Action {
+	case queue.ActClose:
+		return k.State == queue.Answered || !slices.ContainsFunc(k.Labels, needs)
+	case queue.ActLabel:
+		return slices.ContainsFunc(m.Labels, needs) || !slices.ContainsFunc(k.Labels, needs)
+	}
+	return true
 }
 
 // earliest is the case that lives on when some are merged: the one received
