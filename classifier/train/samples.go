@@ -39,7 +39,7 @@ var stops = map[string]bool{"objection": true, "unsubscribe": true, "withdraw_co
 
 // budget is about how many sentences of single phrases are made; more phrases
 // mean fewer sentences of each.
-var budget = 450_000
+var budget = 650_000
 
 // samples makes the training sentences of all phrases that use allows. The
 // first pass only counts features, the second keeps those that phrases share.
