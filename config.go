@@ -81,6 +81,8 @@ type OperatorConfig struct {
 
 	CorrectionTexts bool `toml:"correction_texts"` // corrections of labels are exported with the words of the mail
 	APIPerMinute    int  `toml:"api_per_minute"`   // requests of one API token; default 600
+
+	OIDC OIDCConfig `toml:"oidc"`
 }
 
 // LimitsConfig bounds what clients may take.

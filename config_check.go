@@ -172,6 +172,7 @@ func (k *checker) top() {
 	k.public()
 	k.hostPort("operator.listen", c.Operator.Listen)
 	k.operator()
+	k.oidc()
 	if c.Limits.MaxMessage < 64<<10 {
 		k.add("limits.max_message", "%d is under 64 KiB, the least a relay must take (RFC 5321 4.5.3.1.7)", c.Limits.MaxMessage)
 	}

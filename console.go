@@ -50,12 +50,16 @@ func (n *node) newConsole(poller *intake.Poller) (*console.Console, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive console key: %w", err)
 	}
+	provider, err := n.newOIDC(forms)
+	if err != nil {
+		return nil, err
+	}
 	signUps, err := unsubscribe.BuiltInWording()
 	if err != nil {
 		return nil, err
 	}
 	return console.New(console.Deps{
-		Cases: n.queue, Users: users, Trail: n.trail, Tokens: n.tokens(), Streams: n.engine.Streams, Prover: n.trail,
+		Cases: n.queue, Users: users, OIDC: provider, Trail: n.trail, Tokens: n.tokens(), Streams: n.engine.Streams, Prover: n.trail,
 		Modes: n.engine, Traffic: n.report, Spool: n.spool, Persons: n.consent, Records: n.trail, Log: n.trail,
 		Verify: n.verifyLedger, Processing: n.processingEntries,
 		Rules: consoleRules{n, poller}, Texts: n.edits, SignUps: signUps,

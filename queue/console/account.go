@@ -82,6 +82,9 @@ func (c *Console) setPreferences(v *visit) error {
 
 // setPassword changes the password after the old one; other sessions end.
 func (c *Console) setPassword(v *visit) error {
+	if v.user.External {
+		return errForbid
+	}
 	err := c.d.Users.Confirm(v.ctx(), v.user.Name, v.r.PostFormValue("old"), v.client())
 	if err == nil {
 		err = c.d.Users.SetPassword(v.ctx(), v.user.Name, v.r.PostFormValue("new"), v.cookie)
@@ -109,6 +112,9 @@ func (c *Console) setPassword(v *visit) error {
 // setCodes switches one-time codes on, with a code as proof that the app has
 // the secret, or off, with the password.
 func (c *Console) setCodes(v *visit) error {
+	if v.user.External {
+		return errForbid
+	}
 	action := "codes-on"
 	var err error
 	if v.user.HasTOTP {

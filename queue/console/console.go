@@ -22,6 +22,7 @@ import (
 type Deps struct {
 	Cases   *queue.Queue
 	Users   *auth.Store
+	OIDC    *auth.OIDC  // signs users in at an identity provider; nil: no such button
 	Trail   queue.Trail // takes a record of each look at personal data
 	Tokens  Tokens      // of the API; nil: no page for them
 	Streams func() *stream.Set

@@ -20,7 +20,12 @@ func (c *Console) loginPage(v *visit) error {
 	if empty {
 		return v.redirect("/setup", "")
 	}
-	return v.page("login", "login.title", map[string]any{"To": ownPath(v.r.URL.Query().Get("to"))})
+	return v.loginForm(map[string]any{"To": ownPath(v.r.URL.Query().Get("to"))})
+}
+
+func (v *visit) loginForm(data map[string]any) error {
+	data["OIDC"] = v.c.d.OIDC != nil
+	return v.page("login", "login.title", data)
 }
 
 // ownPath lets a redirect go to a page of the console and nowhere else.
@@ -43,10 +48,10 @@ func (c *Console) login(v *visit) error {
 	switch {
 	case errors.Is(err, auth.ErrLimit):
 		v.status, data["Fault"] = http.StatusTooManyRequests, "login.limit"
-		return v.page("login", "login.title", data)
+		return v.loginForm(data)
 	case errors.Is(err, auth.ErrWrong):
 		v.status, data["Fault"] = http.StatusUnauthorized, "login.wrong"
-		return v.page("login", "login.title", data)
+		return v.loginForm(data)
 	case err != nil:
 		return err
 	}

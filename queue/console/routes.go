@@ -21,6 +21,8 @@ var routes = []route{
 	{method: "GET", path: "/static/{file}", need: auth.Public(), serve: (*Console).staticFile},
 	{method: "GET", path: "/login", need: auth.Public(), serve: (*Console).loginPage},
 	{method: "POST", path: "/login", need: auth.Public(), serve: (*Console).login},
+	{method: "GET", path: "/login/oidc", need: auth.Public(), serve: (*Console).oidcBegin},
+	{method: "GET", path: "/login/oidc/callback", need: auth.Public(), serve: (*Console).oidcFinish},
 	{method: "GET", path: "/setup", need: auth.Public(), serve: (*Console).setupPage},
 	{method: "POST", path: "/setup", need: auth.Public(), serve: (*Console).setup},
 	{method: "POST", path: "/logout", need: auth.SignedIn(), serve: (*Console).logout},

@@ -67,6 +67,9 @@ func (c *Console) changeUser(v *visit) error {
 	done := "user-changed"
 	switch v.field("act") {
 	case "roles":
+		if user.External {
+			return errForm // the provider gives them anew at each sign-in
+		}
 		roles, err := auth.ParseRoles(v.r.PostForm["role"])
 		if err != nil {
 			v.status = http.StatusBadRequest

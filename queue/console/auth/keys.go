@@ -10,7 +10,8 @@ const (
 )
 
 // keyUser is the hash of an account: hash, roles, totp (sealed), last (counter
-// of the last code taken), theme, language, keys, created, disabled; no end.
+// of the last code taken), theme, language, keys, created, disabled, oidc (digest of issuer and subject where a provider signs it
+// in; such a one has no hash); no end.
 func keyUser(name string) string { return prefix + "user:" + name }
 
 // keySession is the hash of a session by the SHA-256 of its cookie: user,
@@ -23,6 +24,12 @@ func keySessions(name string) string { return prefix + "sessions:" + name }
 
 // keyTries counts failed log-ins of one kind and source; lives triesWindow.
 func keyTries(kind, of string) string { return prefix + "tries:" + kind + ":" + of }
+
+// keyLink is the account name of an identity at the provider; no end.
+func keyLink(of string) string { return prefix + "oidc:" + of }
+
+// keyAnswer marks an answer of the provider as used; lives SignInFor.
+func keyAnswer(of string) string { return prefix + "oidc-used:" + of }
 
 // keyEditing is the hash of who writes in a case: user name to time in Unix s;
 // it lives a little longer than the last sign counts.

@@ -50,14 +50,14 @@ func (s *Store) verify(ctx context.Context, name string, a Attempt) (User, error
 		return User{}, err
 	}
 	hash := s.decoy
-	if err == nil {
+	if err == nil && !u.External {
 		hash = f["hash"]
 	}
 	ok, matchErr := s.matches(ctx, hash, a.Password)
 	if matchErr != nil {
 		return User{}, matchErr
 	}
-	if !ok || err != nil || u.Disabled {
+	if !ok || err != nil || u.Disabled || u.External {
 		return User{}, ErrWrong
 	}
 	return u, s.code(ctx, u, f, a.Code)

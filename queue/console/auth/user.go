@@ -19,6 +19,7 @@ type User struct {
 	Roles    []Role
 	HasTOTP  bool
 	Disabled bool
+	External bool // signed in by the identity provider: no password, roles from there
 	Created  time.Time
 
 	Theme    string // "", "light" or "dark"
@@ -113,7 +114,7 @@ func (s *Store) user(ctx context.Context, name string) (User, map[string]string,
 	}
 	created, _ := strconv.ParseInt(f["created"], 10, 64)
 	return User{
-		Name: name, Roles: splitRoles(f["roles"]), HasTOTP: f["totp"] != "", Disabled: f["disabled"] == "1",
+		Name: name, Roles: splitRoles(f["roles"]), HasTOTP: f["totp"] != "", Disabled: f["disabled"] == "1", External: f["oidc"] != "",
 		Created: time.Unix(created, 0).UTC(), Theme: f["theme"], Language: f["language"], KeysOff: f["keys"] == "off",
 	}, f, nil
 }
@@ -167,6 +168,9 @@ func (s *Store) SetPassword(ctx context.Context, name, password, keep string) er
 	u, err := s.User(ctx, name)
 	if err != nil {
 		return err
+	}
+	if u.External {
+		return fmt.Errorf("%w: the identity provider signs this user in", ErrInput)
 	}
 	if err := CheckPassword(u.Name, password); err != nil {
 		return err
