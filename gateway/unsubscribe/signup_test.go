@@ -173,13 +173,13 @@ func TestSignUpLimitsAreShared(t *testing.T) {
 		g, _ := withMail(t, shared)
 		require.Contains(t, []int{http.StatusOK, http.StatusTooManyRequests}, g.post("/s/newsletter", signUpBody(t, g, "/s/newsletter", "other@example.org")).Code)
 	}
-	g, m := withMail(t, shared)
+	g, _ := withMail(t, shared)
 	require.Equal(t, http.StatusTooManyRequests, g.post("/fresh", "act=fresh&address=other%40example.org").Code, "one client, many nodes")
 	for _, key := range mr.Keys() {
 		require.NotContains(t, key, "victim")
 	}
 	mr.Close()
-	g, m = withMail(t, shared)
+	g, m := withMail(t, shared)
 	for _, typed := range []string{"known@example.org", "unknown@example.org"} {
 		require.Equal(t, http.StatusServiceUnavailable, g.post("/s/newsletter", signUpBody(t, g, "/s/newsletter", typed)).Code)
 		require.Equal(t, http.StatusServiceUnavailable, g.post("/fresh", url.Values{"act": {"fresh"}, "address": {typed}}.Encode()).Code)

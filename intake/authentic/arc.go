@@ -154,7 +154,7 @@ func verifyMessage(h *header.Header, set arcSet, body []byte, lookup func(string
 		}
 	}
 	if !covered {
-		return fmt.Errorf("From is not signed: %w", errChain)
+		return fmt.Errorf("the From field is not signed: %w", errChain)
 	}
 	return verifySignature(unsigned(text, h, set.message), tags, lookup)
 }
