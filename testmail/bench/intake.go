@@ -193,6 +193,13 @@ func fetchOnly(d *env.DovecotServer, n int) (time.Duration, error) {
 
 // readMails asks the running postern how many mails it has given an outcome.
 func (i *installation) readMails(ctx context.Context) (int, error) {
+	n, err := i.metric(ctx, "postern_intake_messages_total")
+	return int(n), err
+}
+
+// metric waits a moment, then sums up a metric of the running postern over all
+// its labels.
+func (i *installation) metric(ctx context.Context, name string) (total float64, err error) {
 	select {
 	case <-ctx.Done():
 		return 0, ctx.Err()
@@ -207,9 +214,8 @@ func (i *installation) readMails(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	total := 0.0
 	for _, line := range strings.Split(string(body), "\n") {
-		if strings.HasPrefix(line, "postern_intake_messages_total{") {
+		if rest, ok := strings.CutPrefix(line, name); ok && (rest[0] == ' ' || rest[0] == '{') {
 			v, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
 			if err != nil {
 				return 0, err
@@ -217,7 +223,7 @@ func (i *installation) readMails(ctx context.Context) (int, error) {
 			total += v
 		}
 	}
-	return int(total), nil
+	return total, nil
 }
 
 // aloneFigures are the classifier's by itself, on one core.

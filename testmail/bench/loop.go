@@ -28,7 +28,9 @@ func benchLoop(ctx context.Context, h *host, args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	sink, err := smarthost.New(smarthost.Options{Discard: true})
+	hop := &waitingHop{}
+	hop.busy.Store(true)
+	sink, err := smarthost.New(smarthost.Options{Discard: true, Script: hop.answer, OnMessage: hop.took})
 	if err != nil {
 		return err
 	}
@@ -44,6 +46,13 @@ func benchLoop(ctx context.Context, h *host, args []string) error {
 	}
 	i.consent(addrs)
 
+	spooled := addrs[:min(*letters, 20)]
+	control := recipient(0) // writes no letter
+	for _, a := range append([]string{control}, spooled...) {
+		if err := newsletter(i.News, a); err != nil {
+			return fmt.Errorf("newsletter into the spool: %w", err)
+		}
+	}
 	beside, stop := context.WithCancel(ctx)
 	defer stop()
 	made := lookUpBeside(beside, i.News, *lookups)
@@ -61,6 +70,63 @@ func benchLoop(ctx context.Context, h *host, args []string) error {
 	at := func(q float64) time.Duration { return times[min(len(times)-1, int(q*float64(len(times))))] }
 	fmt.Printf("from delivery in Dovecot to the first refusal at the relay, %d letters, %.0f look-ups/s beside:\n", *letters, rate)
 	fmt.Printf("  p50 %s  p99 %s  max %s\n", at(0.5).Round(time.Millisecond), at(0.99).Round(time.Millisecond), times[len(times)-1].Round(time.Millisecond))
+	hop.busy.Store(false)
+	if err := hop.settled(ctx, i); err != nil {
+		return err
+	}
+	fmt.Printf("newsletters that waited in the spool when the letter of their person came: %d, of these left afterwards: %d\n", len(spooled), hop.left.Load()-1)
+	return nil
+}
+
+// waitingHop is a next hop that is busy for a while and counts newsletters.
+type waitingHop struct {
+	busy atomic.Bool
+	left atomic.Int64
+}
+
+func (w *waitingHop) answer(e smarthost.Event) smarthost.Answer {
+	if e.Verb == "RCPT" && w.busy.Load() {
+		return smarthost.Answer{Reply: "451 4.3.2 busy, try later"}
+	}
+	return smarthost.Answer{}
+}
+
+// took counts what has the newsletters' reverse-path; receipts have none.
+func (w *waitingHop) took(m *smarthost.Message) {
+	if m.From == "news@example.org" {
+		w.left.Add(1)
+	}
+}
+
+// settled waits until the spool is empty and the one newsletter that may leave
+// has left.
+func (w *waitingHop) settled(ctx context.Context, i *installation) error {
+	for began := time.Now(); time.Since(began) < time.Minute; {
+		waiting, err := i.metric(ctx, "postern_spool_messages")
+		if err != nil {
+			return err
+		}
+		if waiting == 0 && w.left.Load() > 0 {
+			return nil
+		}
+	}
+	return errors.New("the spool did not empty within a minute")
+}
+
+// newsletter hands one message to the relay.
+func newsletter(addr, to string) error {
+	p, err := dialProbe(addr)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	if code, err := p.command("MAIL FROM:<news@example.org>\r\nRCPT TO:<"+to+">\r\nDATA\r\n", 3); err != nil || code != 354 {
+		return fmt.Errorf("answered %d: %w", code, err)
+	}
+	code, err := p.command("From: News <news@example.org>\r\nTo: "+to+"\r\nSubject: Offers\r\nDate: "+time.Now().Format(time.RFC1123Z)+"\r\nMessage-ID: <n-"+to+">\r\n\r\nBread.\r\n.\r\n", 1)
+	if err != nil || code != 250 {
+		return fmt.Errorf("answered %d: %w", code, err)
+	}
 	return nil
 }
 
