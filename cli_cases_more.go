@@ -226,11 +226,12 @@ func (c *cli) asideVerbs() *cobra.Command {
 	return group("set-aside", "Mail that became no case", list, promote)
 }
 
-func (c *cli) deadVerbs() *cobra.Command {
-	list := &cobra.Command{Use: "list", Short: "List work that was given up", Args: cobra.NoArgs,
+// listing makes a verb that shows all an operation gives, a row each.
+func listing[T any](c *cli, short, op string, head []string, row func(T) []string) *cobra.Command {
+	return &cobra.Command{Use: "list", Short: short, Args: cobra.NoArgs,
 		RunE: verb(func(ctx context.Context, _ []string) error {
 			return c.withNode(ctx, func(call caller) error {
-				rows, err := ask[[]queue.DeadWork](ctx, call, "dead/list", struct{}{})
+				rows, err := ask[[]T](ctx, call, op, struct{}{})
 				if err != nil {
 					return err
 				}
@@ -239,11 +240,17 @@ func (c *cli) deadVerbs() *cobra.Command {
 				}
 				var cells [][]string
 				for _, r := range rows {
-					cells = append(cells, []string{r.ID, r.Case, r.Do, r.N, stamp(r.At)})
+					cells = append(cells, row(r))
 				}
-				return c.table([]string{"ID", "CASE", "WORK", "OF", "SINCE"}, cells)
+				return c.table(head, cells)
 			})
 		})}
+}
+
+func (c *cli) deadVerbs() *cobra.Command {
+	list := listing(c, "List work that was given up", "dead/list", []string{"ID", "CASE", "WORK", "OF", "SINCE"}, func(r queue.DeadWork) []string {
+		return []string{r.ID, r.Case, r.Do, r.N, stamp(r.At)}
+	})
 	retry, _ := c.act("retry ID", "Give work back to the workers", cobra.ExactArgs(1), "dead/retry", func(args []string, o *caseOrder) error {
 		o.ID = args[0]
 		return nil
@@ -252,23 +259,9 @@ func (c *cli) deadVerbs() *cobra.Command {
 }
 
 func (c *cli) dpaVerbs() *cobra.Command {
-	list := &cobra.Command{Use: "list", Short: "List signed processing agreements", Args: cobra.NoArgs,
-		RunE: verb(func(ctx context.Context, _ []string) error {
-			return c.withNode(ctx, func(call caller) error {
-				rows, err := ask[[]queue.DPA](ctx, call, "dpa/list", struct{}{})
-				if err != nil {
-					return err
-				}
-				if c.json {
-					return c.printJSON(rows)
-				}
-				var cells [][]string
-				for _, d := range rows {
-					cells = append(cells, []string{d.Customer, d.Controller, d.Signed, d.Version, d.Case, d.By})
-				}
-				return c.table([]string{"CUSTOMER", "CONTROLLER", "SIGNED", "VERSION", "CASE", "ENTERED BY"}, cells)
-			})
-		})}
+	list := listing(c, "List signed processing agreements", "dpa/list", []string{"CUSTOMER", "CONTROLLER", "SIGNED", "VERSION", "CASE", "ENTERED BY"}, func(d queue.DPA) []string {
+		return []string{d.Customer, d.Controller, d.Signed, d.Version, d.Case, d.By}
+	})
 	var d queue.DPA
 	sign := &cobra.Command{Use: "sign CUSTOMER", Short: "Enter a signed agreement; say where it covers each letter of Art. 28(3)", Args: cobra.ExactArgs(1),
 		RunE: verb(func(ctx context.Context, args []string) error {
