@@ -31,7 +31,8 @@ type Records interface {
 	Query(ctx context.Context, f ledger.Filter, yield func(ledger.Entry) error) error
 }
 
-// sentMost is how many lines of the send record a page shows.
+// sentMost is how many lines of the send record the page on screen shows; on
+// paper and as JSON it is whole.
 const sentMost = 200
 
 // dossier is what is held on one address under one controller.
@@ -267,9 +268,6 @@ func (v *visit) addSent(d *dossier) error {
 		}
 	}
 	slices.SortStableFunc(d.Sent, func(a, b sentView) int { return b.At.Compare(a.At) })
-	if len(d.Sent) > sentMost {
-		d.Sent, d.SentMore = d.Sent[:sentMost], true
-	}
 	return nil
 }
 
@@ -282,6 +280,11 @@ func (v *visit) showPerson(data map[string]any) error {
 		return err
 	}
 	known := slices.ContainsFunc(all, (*dossier).Known)
+	for _, d := range all {
+		if len(d.Sent) > sentMost {
+			d.Sent, d.SentMore = d.Sent[:sentMost], true
+		}
+	}
 	data["Address"], data["Handle"], data["All"], data["Known"], data["Today"] = a.Plain(), v.r.PathValue("handle"), all, known, v.now().Format(time.DateOnly)
 	data["Several"] = len(all) > 1
 	return v.page("person", "people.person", data)

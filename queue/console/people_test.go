@@ -91,6 +91,28 @@ func TestPerson(t *testing.T) {
 	require.Contains(t, text, "no address")
 }
 
+// Who is mailed daily has more than a screen: what is handed out is whole.
+func TestSendRecordIsWholeOutsideThePage(t *testing.T) {
+	o := newOutbound(t).people()
+	a := address.MustParse("daily@example.net")
+	id := o.ring.Identify("shop", a).ID
+	const mails = sentMost + 50
+	var sent []ledger.Record
+	for i := range mails {
+		sent = append(sent, ledger.Record{Time: o.Now().Add(-time.Duration(i) * time.Hour), Kind: ledger.KindVerdict, Controller: "shop", Subject: id,
+			Actor: "relay", Action: "deny", Reason: "suppressed", Stream: 2})
+	}
+	require.NoError(t, o.trail.Append(t.Context(), sent...))
+	_, err := o.registry.Suppress(t.Context(), consent.Suppression{Time: o.Now(), Controller: "shop", Address: a, Scope: consent.ScopeController, Reason: consent.Bounced, Source: "delivery", Actor: "relay"})
+	require.NoError(t, err)
+	b := o.signedIn("anna", auth.Operator)
+	path := b.person("daily@example.net")
+	require.Equal(t, sentMost, strings.Count(b.get(path), "<td>News"))
+	require.Equal(t, mails, strings.Count(b.get(path+"/print"), "<td>News"))
+	_, body := b.do("GET", path+"/export", nil)
+	require.Equal(t, mails, strings.Count(body, `"result": "deny"`))
+}
+
 func findView(list []ledger.Record, controller string) ledger.Record {
 	for _, r := range list {
 		if r.Controller == controller {
