@@ -221,7 +221,7 @@ type MailboxConfig struct {
 	CA           string   `toml:"ca"`
 	User         string   `toml:"user"`
 	Password     Secret   `toml:"password"`
-	Folders      []string `toml:"folders"`   // default INBOX and Junk
+	Folders      []string `toml:"folders"`   // default INBOX and that for junk
 	Done         string   `toml:"done"`      // default "Postern"
 	Addresses    []string `toml:"addresses"` // the mailbox's own addresses
 	AuthServID   string   `toml:"authserv_id"`
@@ -357,9 +357,6 @@ func (c *Config) defaults() {
 		set(&m.TLS, "implicit")
 		set(&m.Done, "Postern")
 		set(&m.PollEvery, Duration(time.Minute))
-		if len(m.Folders) == 0 {
-			m.Folders = []string{"INBOX", "Junk"}
-		}
 	}
 }
 

@@ -15,7 +15,8 @@ const idleLimit = 25 * time.Minute
 type folderSession struct {
 	b       *box
 	c       *conn
-	folder  string
+	named   string // as configured
+	folder  string // as the server has it
 	fence   int64
 	at      Checkpoint
 	keyword bool   // the server keeps our keyword (IM-7)
@@ -36,7 +37,7 @@ func (s *folderSession) run(ctx context.Context) error {
 		if err := s.drain(ctx); err != nil {
 			return err
 		}
-		s.b.succeeded()
+		s.b.succeeded(s.named)
 		if err := s.wait(ctx); err != nil {
 			return err
 		}

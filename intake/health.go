@@ -7,14 +7,24 @@ import (
 )
 
 // MailboxHealth is how one mailbox does. A silent intake is loud: /readyz and
-// the alert read LastSuccess.
+// the alert read LastSuccess, which is that of the folder longest unread: a
+// junk folder that can be read does not hide an INBOX that can't.
 type MailboxHealth struct {
 	Mailbox     string
-	Started     time.Time
-	LastSuccess time.Time // last time a folder was read to its end; zero: never
-	Failing     string    // what the last try failed with, "" after a success
+	Started     time.Time // of this poller's reading, or of its last standing by
+	LastSuccess time.Time // by when each folder was read to its end; zero: one never was
+	Failing     string    // what the last try of a folder failed with, "" after a success
 	Standby     bool      // another poller holds the mailbox
 	Since       time.Time // of Failing
+}
+
+// folderHealth is how one folder does, or with the name "" the lease.
+type folderHealth struct {
+	name    string
+	last    time.Time // read to its end
+	failing string
+	since   time.Time
+	absent  bool // the server has no such folder, and need not
 }
 
 // Health tells of every mailbox, in the order configured.
@@ -22,45 +32,99 @@ func (p *Poller) Health() []MailboxHealth {
 	var out []MailboxHealth
 	for _, b := range p.boxes {
 		b.mu.Lock()
-		out = append(out, b.health)
+		out = append(out, b.summary())
 		b.mu.Unlock()
 	}
 	return out
 }
 
-func (b *box) succeeded() {
-	now := b.p.o.Now()
-	b.mu.Lock()
-	b.health.LastSuccess, b.health.Failing, b.health.Standby, b.health.Since = now, "", false, time.Time{}
-	b.mu.Unlock()
-	b.p.metrics.success.WithLabelValues(b.Name).Set(float64(now.Unix()))
+// summary is the health of the mailbox by that of its folders. The caller
+// holds mu.
+func (b *box) summary() MailboxHealth {
+	h := MailboxHealth{Mailbox: b.Name, Started: b.started, Standby: b.standingBy}
+	read, first := true, true
+	for _, f := range b.folders {
+		if f.failing != "" && (h.Failing == "" || f.since.Before(h.Since)) {
+			h.Failing, h.Since = f.failing, f.since
+		}
+		if f.name == "" || f.absent {
+			continue
+		}
+		read = read && !f.last.IsZero()
+		if first || f.last.Before(h.LastSuccess) {
+			h.LastSuccess, first = f.last, false
+		}
+	}
+	if !read {
+		h.LastSuccess = time.Time{}
+	}
+	return h
 }
 
-func (b *box) failed(err error) {
+// healthOf finds or makes the entry of a folder. The caller holds mu.
+func (b *box) healthOf(folder string) *folderHealth {
+	for _, f := range b.folders {
+		if f.name == folder {
+			return f
+		}
+	}
+	f := &folderHealth{name: folder}
+	b.folders = append(b.folders, f)
+	return f
+}
+
+// succeeded notes that a folder, as configured, was read to its end.
+func (b *box) succeeded(folder string) {
+	b.mu.Lock()
+	f := b.healthOf(folder)
+	f.last, f.failing, f.since, f.absent = b.p.o.Now(), "", time.Time{}, false
+	lease := b.healthOf("")
+	lease.failing, lease.since = "", time.Time{}
+	b.standingBy = false
+	last := b.summary().LastSuccess
+	b.mu.Unlock()
+	if !last.IsZero() {
+		b.p.metrics.success.WithLabelValues(b.Name).Set(float64(last.Unix()))
+	}
+}
+
+// failed notes that a folder could not be read; "" is the lease.
+func (b *box) failed(folder string, err error) {
 	if err == nil {
 		return
 	}
 	b.mu.Lock()
-	if b.health.Failing == "" {
-		b.health.Since = b.p.o.Now()
+	f := b.healthOf(folder)
+	if f.failing == "" {
+		f.since = b.p.o.Now()
 	}
-	b.health.Failing = err.Error()
+	f.failing, f.absent = err.Error(), false
 	b.mu.Unlock()
 	b.p.metrics.failures.WithLabelValues(b.Name).Inc()
-	b.p.o.Log.Warn("mailbox could not be read, will try again", "mailbox", b.Name, "err", err)
+	b.p.o.Log.Warn("mailbox could not be read, will try again", "mailbox", b.Name, "folder", folder, "err", err)
 }
 
-func (b *box) folderFailed(folder string, err error) {
-	if err == nil {
-		return
+// absent notes that the server has no folder for junk: nothing to read, and no
+// fault.
+func (b *box) absent(folder string) {
+	b.mu.Lock()
+	f := b.healthOf(folder)
+	known := f.absent
+	f.failing, f.since, f.absent = "", time.Time{}, true
+	b.mu.Unlock()
+	if !known {
+		b.p.o.Log.Info("the server names no folder for junk: name it in folders if there is one", "mailbox", b.Name)
 	}
-	b.failed(err)
-	_ = folder
 }
 
+// standby notes that another poller has the mailbox: what this one knows of it
+// is of no use until it reads again.
 func (b *box) standby() {
 	b.mu.Lock()
-	b.health.Standby, b.health.Failing = true, ""
+	b.standingBy, b.started = true, b.p.o.Now()
+	for _, f := range b.folders {
+		f.last, f.failing, f.since = time.Time{}, "", time.Time{}
+	}
 	b.mu.Unlock()
 }
 
@@ -79,7 +143,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		messages: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_intake_messages_total", Help: "Mails read and stored, by what they became."}, []string{"kind"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_intake_failures_total", Help: "Failed tries to read a mailbox."}, []string{"mailbox"}),
-		success:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "postern_intake_last_success_timestamp_seconds", Help: "When a folder of the mailbox was last read to its end."}, []string{"mailbox"}),
+		success:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "postern_intake_last_success_timestamp_seconds", Help: "When the folder of the mailbox that is longest unread was last read to its end."}, []string{"mailbox"}),
 		manual:   prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_intake_manual_total", Help: "Mails that became cases unread: too big, too deep, or the reader broke on them."}),
 		vanished: prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_intake_vanished_total", Help: "Mails another program removed before they were read."}),
 		panics:   prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_intake_panics_total", Help: "Failures of the reader itself."}),

@@ -32,7 +32,7 @@ type Mailbox struct {
 	// Mechanism of OAuth: "xoauth2" or "oauthbearer"; default what is offered.
 	Mechanism string
 
-	Folders []string // read; default INBOX. Name the junk folder too (DSR-2)
+	Folders []string // read, and all must be there but JunkFolder; default INBOX and JunkFolder (DSR-2)
 	Done    string   // folder a mail is moved to once stored; "": left in place
 	Keyword string   // set on a mail once stored, "": none (IM-7)
 
@@ -71,7 +71,7 @@ func (m Mailbox) withDefaults() (Mailbox, error) {
 		bad("user, and a password or oauth, are needed")
 	}
 	if len(m.Folders) == 0 {
-		m.Folders = []string{"INBOX"}
+		m.Folders = []string{"INBOX", JunkFolder}
 	}
 	for _, f := range m.Folders {
 		if m.Done != "" && strings.EqualFold(f, m.Done) {

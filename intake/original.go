@@ -20,17 +20,13 @@ const originalTries = 200
 // id that another mail has as well leads nowhere. Errors wrap queue.ErrUnknown
 // where no folder has it any more.
 func Original(ctx context.Context, m Mailbox, in queue.Incoming) ([]byte, error) {
-	folders := append([]string(nil), m.Folders...)
-	if m.Done != "" {
-		folders = append(folders, m.Done)
-	}
 	criteria := &imap.SearchCriteria{Header: []imap.SearchCriteriaHeaderField{{Key: "Message-ID", Value: in.MessageID}}}
 	if in.MessageID == "" {
 		day := in.Received.Truncate(24 * time.Hour)
 		criteria = &imap.SearchCriteria{Since: day.AddDate(0, 0, -1), Before: day.AddDate(0, 0, 2)}
 	}
 	var raw []byte
-	err := visit(ctx, m, folders, func(c *conn) (found bool, err error) {
+	err := visit(ctx, m, m.Done, false, func(c *conn) (found bool, err error) {
 		raw, err = c.byHash(criteria, in.ContentHash)
 		return raw != nil, err
 	})

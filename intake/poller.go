@@ -23,8 +23,10 @@ type box struct {
 	Mailbox
 	p *Poller
 
-	mu     sync.Mutex
-	health MailboxHealth
+	mu         sync.Mutex
+	started    time.Time
+	standingBy bool
+	folders    []*folderHealth
 }
 
 // New checks the mailboxes and dependencies; nothing is connected yet. All
@@ -46,8 +48,10 @@ func New(mailboxes []Mailbox, d Deps, opts Options) (*Poller, error) {
 			errs = append(errs, fmt.Errorf("mailbox %q: the name is used twice", m.Name))
 		}
 		seen[m.Name] = true
-		b := &box{Mailbox: m, p: p}
-		b.health = MailboxHealth{Mailbox: m.Name, Started: p.o.Now()}
+		b := &box{Mailbox: m, p: p, started: p.o.Now()}
+		for _, f := range m.Folders {
+			b.healthOf(f)
+		}
 		p.boxes = append(p.boxes, b)
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -81,7 +85,7 @@ func (b *box) run(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil && !errors.Is(err, ErrFenced):
-			b.failed(err)
+			b.failed("", err)
 			wait = min(2*wait, b.p.o.BackoffMax)
 		case !held: // another poller has it: stand by
 			b.standby()
@@ -154,7 +158,12 @@ func (b *box) watch(ctx context.Context, folder string, fence int64) {
 		if errors.Is(err, errRefused) { // no lockout loop (IM-11)
 			wait = min(max(wait, 30*time.Second), b.p.o.BackoffMax)
 		}
-		b.folderFailed(folder, err)
+		if errors.Is(err, errNoJunk) {
+			b.absent(folder)
+			wait = b.p.o.BackoffMax
+			continue
+		}
+		b.failed(folder, err)
 	}
 }
 
@@ -171,7 +180,11 @@ func (b *box) session(ctx context.Context, folder string, fence int64) (err erro
 		return err
 	}
 	defer c.close()
-	s := &folderSession{b: b, c: c, folder: folder, fence: fence}
+	name, err := b.resolve(c, folder)
+	if err != nil {
+		return err
+	}
+	s := &folderSession{b: b, c: c, named: folder, folder: name, fence: fence}
 	return s.run(ctx)
 }
 

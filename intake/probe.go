@@ -2,34 +2,34 @@ package intake
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/emersion/go-imap/v2"
 )
 
 // Probe connects to a mailbox and logs in as the poller would, and selects
-// each folder that is read. Errors name the mailbox, no address.
+// each folder that is read: one that is not there would never be read. Errors
+// name the mailbox, no address.
 func Probe(ctx context.Context, m Mailbox) error {
-	return visit(ctx, m, m.Folders, func(*conn) (bool, error) { return false, nil })
+	return visit(ctx, m, "", true, func(*conn) (bool, error) { return false, nil })
 }
 
 // Find looks for a message in the folders that are read and in that of the
 // done ones, without changing a flag. nil where there is none (yet).
 func Find(ctx context.Context, m Mailbox, messageID string) (raw []byte, err error) {
-	folders := append([]string(nil), m.Folders...)
-	if m.Done != "" {
-		folders = append(folders, m.Done)
-	}
-	err = visit(ctx, m, folders, func(c *conn) (bool, error) {
+	err = visit(ctx, m, m.Done, false, func(c *conn) (bool, error) {
 		raw, err = c.message(messageID)
 		return raw != nil, err
 	})
 	return raw, err
 }
 
-// visit opens the folders one after another, for reading only, until f says
-// that it is done. A folder that is not there is passed over but for the first.
-func visit(ctx context.Context, m Mailbox, folders []string, f func(*conn) (bool, error)) error {
+// visit opens the folders that are read, and then done, one after another, for
+// reading only, until f says that it is done. Where not all are asked for, one
+// that is not there is passed over but for the first.
+func visit(ctx context.Context, m Mailbox, done string, all bool, f func(*conn) (bool, error)) error {
 	m, err := m.withDefaults()
 	if err != nil {
 		return err
@@ -42,21 +42,35 @@ func visit(ctx context.Context, m Mailbox, folders []string, f func(*conn) (bool
 	defer c.close()
 	stop := context.AfterFunc(ctx, c.close)
 	defer stop()
+	folders := slices.Clone(m.Folders)
+	if done != "" {
+		folders = append(folders, done)
+	}
 	for i, folder := range folders {
-		done := c.guard()
-		_, err := c.Select(folder, &imap.SelectOptions{ReadOnly: true}).Wait()
-		done()
-		if err != nil && i > 0 && ctx.Err() == nil {
+		err := b.look(c, folder)
+		if errors.Is(err, errNoJunk) || err != nil && i > 0 && !all && ctx.Err() == nil {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("open a folder of mailbox %q: %w", m.Name, refused(err))
+			return fmt.Errorf("open folder %q of mailbox %q: %w", folder, m.Name, refused(err))
 		}
 		if found, err := f(c); found || err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// look selects a folder for reading only.
+func (b *box) look(c *conn, folder string) error {
+	name, err := b.resolve(c, folder)
+	if err != nil {
+		return err
+	}
+	done := c.guard()
+	defer done()
+	_, err = c.Select(name, &imap.SelectOptions{ReadOnly: true}).Wait()
+	return err
 }
 
 // message fetches one message of the selected folder by its Message-ID.
