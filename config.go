@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/gateway/stream"
+	"postern/intake"
 )
 
 // Config is the one configuration file (design D17). Every field's comment is
@@ -357,6 +358,9 @@ func (c *Config) defaults() {
 		set(&m.TLS, "implicit")
 		set(&m.Done, "Postern")
 		set(&m.PollEvery, Duration(time.Minute))
+		if len(m.Folders) == 0 {
+			m.Folders = []string{"INBOX", intake.JunkFolder}
+		}
 	}
 }
 
