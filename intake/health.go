@@ -143,7 +143,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		messages: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_intake_messages_total", Help: "Mails read and stored, by what they became."}, []string{"kind"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_intake_failures_total", Help: "Failed tries to read a mailbox."}, []string{"mailbox"}),
-		success:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "postern_intake_last_success_timestamp_seconds", Help: "When the folder of the mailbox that is longest unread was last read to its end."}, []string{"mailbox"}),
+		success:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "postern_intake_last_success_timestamp_seconds", Help: "When the folder of the mailbox that is longest unread was last read to its end; before the first time, when reading began."}, []string{"mailbox"}),
 		manual:   prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_intake_manual_total", Help: "Mails that became cases unread: too big, too deep, or the reader broke on them."}),
 		vanished: prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_intake_vanished_total", Help: "Mails another program removed before they were read."}),
 		panics:   prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_intake_panics_total", Help: "Failures of the reader itself."}),

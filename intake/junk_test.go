@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
 	"postern/testmail/env"
@@ -26,6 +27,7 @@ func TestUnreadFolderIsNotHiddenByTheOthers(t *testing.T) {
 	require.Contains(t, h.Failing, "Requests")
 	require.True(t, h.LastSuccess.IsZero(), "one folder was never read")
 	require.ErrorContains(t, Probe(t.Context(), r.box), `folder "Requests"`)
+	require.InDelta(t, h.Started.Unix(), testutil.ToFloat64(p.metrics.success.WithLabelValues("privacy")), 1, "the alert counts from the start")
 }
 
 func TestJunkFolderIsFoundByItsMark(t *testing.T) {

@@ -52,6 +52,9 @@ func New(mailboxes []Mailbox, d Deps, opts Options) (*Poller, error) {
 		for _, f := range m.Folders {
 			b.healthOf(f)
 		}
+		// A mailbox that can't be read from the first day on is as silent as one
+		// that stopped: the alert's clock runs from the start.
+		p.metrics.success.WithLabelValues(m.Name).Set(float64(b.started.Unix()))
 		p.boxes = append(p.boxes, b)
 	}
 	if err := errors.Join(errs...); err != nil {
