@@ -49,3 +49,52 @@ func TestWithdrawalBindsWhatWaits(t *testing.T) {
 		})
 	}
 }
+
+// A hop may take its time over the envelope, too. The message follows only if
+// it is allowed by then, and a hop that is always slow still gets its mail once.
+func TestWithdrawalBindsBehindASlowEnvelope(t *testing.T) {
+	for name, kind := range flights {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var withdrawn atomic.Bool
+			o := kind.Options
+			o.Script = func(e smarthost.Event) (a smarthost.Answer) {
+				if e.Verb == "RCPT" && e.Arg == "gone@example.org" {
+					withdrawn.Store(true)
+				}
+				if e.Verb == "MAIL" {
+					a.Delay = fresh + 200*time.Millisecond
+				}
+				return a
+			}
+			s := hop(t, o)
+			r := start(t, setup{opts: Options{Smarthosts: []Smarthost{{MaxConns: 1}}, DSN: DSN{MayReport: func(*spool.Message) bool { return false }}},
+				prep: plain{func(m *spool.Message, due []int) (copies []Copy, no []Refusal, _ error) {
+					left := []int{}
+					for _, i := range due {
+						if withdrawn.Load() && m.Recipients[i].Address.Plain() == "gone@example.org" {
+							no = append(no, Refusal{Recipient: i, Reason: "withdrawn", Status: "5.7.1"})
+							continue
+						}
+						left = append(left, i)
+					}
+					if len(left) == 0 {
+						return nil, no, nil
+					}
+					copies, _, _ = plain{}.Prepare(t.Context(), m, left)
+					return copies, no, nil
+				}}}, s)
+			r.accept(letter("gone@example.org", "in@example.org"))
+			r.accept(letter("other@example.org"))
+			r.waitEmpty()
+			r.wait("outcomes", func() bool { return len(r.states()) == 3 })
+			require.Equal(t, "denied 0 5.7.1;", r.states()["gone@example.org"])
+			require.Equal(t, "delivered 250 2.0.0;", r.states()["in@example.org"])
+			require.Equal(t, "delivered 250 2.0.0;", r.states()["other@example.org"])
+			require.Len(t, s.Messages(), 2)
+			for _, m := range s.Messages() {
+				require.NotContains(t, m.To, "gone@example.org")
+			}
+		})
+	}
+}

@@ -27,6 +27,7 @@ type host struct {
 	away     bool          // the breaker is open
 	pace     time.Duration // of one message, smoothed
 	alone    time.Time     // until then one message goes at a time
+	quick    time.Time     // until then it counts as prompt
 }
 
 func newHost(o Smarthost, opts Options) (*host, error) {
@@ -170,6 +171,7 @@ const (
 	flightTime = 10 * time.Millisecond
 	firstPace  = 5 * time.Millisecond
 	aloneTime  = time.Minute
+	promptTime = 10 * time.Second
 )
 
 // flight is how many messages may be sent to the host in one go at present.
@@ -188,15 +190,27 @@ func (h *host) flight() int {
 // took notes that the host took n messages in d.
 func (h *host) took(n int, d time.Duration) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.pace += (d/time.Duration(n) - h.pace) / 8
-	h.mu.Unlock()
+	h.quick = time.Time{}
+	if d < fresh/2 {
+		h.quick = h.now().Add(promptTime)
+	}
+}
+
+// prompt tells whether the host answered a flight within a fraction of the
+// time a verdict holds, and not long ago.
+func (h *host) prompt() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.now().Before(h.quick)
 }
 
 // careful sends one message at a time for a while: a connection broke in the
 // middle of a flight.
 func (h *host) careful() {
 	h.mu.Lock()
-	h.alone = h.now().Add(aloneTime)
+	h.alone, h.quick = h.now().Add(aloneTime), time.Time{}
 	h.mu.Unlock()
 }
 

@@ -55,6 +55,22 @@ func (d *Deliverer) renew(ctx context.Context, ps []*parcel) {
 	}
 }
 
+// allowedStill asks whether the copy may leave as it stands, all its
+// recipients included.
+func (p *parcel) allowedStill(ctx context.Context) bool {
+	asked := time.Now()
+	made := p.a.d.prepare(ctx, []Request{{p.m, p.cp.Recipients}})[0]
+	n := 0
+	for _, cp := range made.Copies {
+		n += len(cp.Recipients)
+	}
+	if made.Err != nil || len(made.Refusals) > 0 || n != len(p.cp.Recipients) {
+		return false // what has changed is noted when it is asked about once more
+	}
+	p.asked, p.until = asked, asked.Add(fresh)
+	return true
+}
+
 func (p *parcel) done() bool { return len(p.cp.Recipients) == 0 }
 
 func (p *parcel) avoid(h *host) {
@@ -128,7 +144,7 @@ func (d *Deliverer) over(ctx context.Context, h *host, ps []*parcel) {
 	ps = ps[:min(len(ps), h.room(c))]
 	txs := make([]*transaction, len(ps))
 	for i, p := range ps {
-		p.until = p.asked.Add(fresh)
+		p.until, p.again = p.asked.Add(fresh), func() bool { return p.allowedStill(ctx) }
 		txs[i] = &p.transaction
 	}
 	begin := time.Now()
@@ -176,7 +192,10 @@ func (d *Deliverer) broke(h *host, ps []*parcel, fresh bool, answered int, err e
 			break
 		}
 	}
-	if len(ps) > 1 && !refused(err) && !errors.Is(err, errLate) {
+	if errors.Is(err, errForbidden) {
+		return
+	}
+	if len(ps) > 1 && !refused(err) {
 		h.careful()
 	}
 	if p == nil {

@@ -39,15 +39,21 @@ type transaction struct {
 	unfit    *errUnfit   // why this hop can't take the copy
 	dotted   bool        // all of it was sent and at least one recipient taken: the hop may have it (RFC 1047)
 	over     bool        // it was answered to its end
-	until    time.Time   // it is not begun later than this; the zero Time: no limit
+
+	until time.Time   // the verdict holds so long; the zero Time: for ever
+	again func() bool // asks for the verdict again, about the same copy
 }
 
-// late tells whether what allowed the copy is too old to begin with it.
+// late tells whether what allowed the copy is too old.
 func (t *transaction) late() bool { return !t.until.IsZero() && time.Now().After(t.until) }
 
-// errLate ends a flight in which the hop took so long over a message that the
-// verdicts on those behind it have to be asked for again.
-var errLate = errors.New("the hop took too long over the message before")
+// allowed tells whether the message may follow its envelope: a hop may take
+// longer over that than the verdict holds (design D5).
+func (t *transaction) allowed() bool { return !t.late() || t.again() }
+
+// errForbidden ends a flight in whose middle the verdict on a message changed:
+// behind a 354 it can only be kept back by hanging up.
+var errForbidden = errors.New("the message was forbidden while the hop took its time over the envelope")
 
 // send runs transactions one behind the other, as many of them in one write
 // as the hop's extensions allow. An error means that the connection broke or
@@ -92,6 +98,8 @@ func (c *conn) next(txs []*transaction) (n int, run func([]*transaction) error) 
 		for n = 1; n < len(txs) && txs[n].env.size <= maxOneFlight; n++ {
 		}
 		return n, c.pipelined
+	case !c.host.prompt():
+		return 1, c.heldBack
 	}
 	total := int64(0)
 	for n < len(txs) && total+txs[n].env.size <= maxOneFlight {
@@ -126,8 +134,40 @@ func (c *conn) resetReply() error {
 	return err
 }
 
-// oneFlight sends envelopes and messages in one write (RFC 2920, RFC 3030). If
-// no recipient was taken the hop reads the octets and refuses them.
+// heldBack sends the message once its envelope is answered: to a hop that may
+// take longer over it than the verdict holds.
+func (c *conn) heldBack(txs []*transaction) error {
+	t := txs[0]
+	if err := c.write(t.env.lines); err != nil {
+		return err
+	}
+	accepted, err := c.readEnvelope(t.verdicts)
+	if err != nil {
+		return err
+	}
+	if t.over = accepted == 0; t.over || !t.allowed() {
+		return nil // RSET comes before the next
+	}
+	t.dotted = true
+	if err := c.write(bdat(nil, t.env.size), t.cp.Header, crlf, t.cp.Body); err != nil {
+		return err
+	}
+	rep, err := c.read(c.host.opts.Timeouts.Final)
+	if err != nil {
+		return err
+	}
+	c.close(rep, t, accepted)
+	return nil
+}
+
+// bdat appends the command before a message of size octets (RFC 3030 section 2).
+func bdat(lines []byte, size int64) []byte {
+	return append(strconv.AppendInt(append(lines, "BDAT "...), size, 10), " LAST\r\n"...)
+}
+
+// oneFlight sends envelopes and messages in one write (RFC 2920, RFC 3030),
+// to a hop that was prompt a moment ago: what it is sent can't be kept back
+// any more. If no recipient was taken the hop reads the octets and refuses them.
 func (c *conn) oneFlight(txs []*transaction) error {
 	parts := make([][]byte, 0, 4*len(txs))
 	for i, t := range txs {
@@ -135,8 +175,7 @@ func (c *conn) oneFlight(txs []*transaction) error {
 		if i > 0 {
 			lines = append([]byte(rset), lines...)
 		}
-		lines = strconv.AppendInt(append(lines, "BDAT "...), t.env.size, 10)
-		parts = append(parts, append(lines, " LAST\r\n"...), t.cp.Header, crlf, t.cp.Body)
+		parts = append(parts, bdat(lines, t.env.size), t.cp.Header, crlf, t.cp.Body)
 	}
 	if err := c.write(parts...); err != nil {
 		return err
@@ -187,8 +226,8 @@ func (c *conn) pipelined(txs []*transaction) error {
 		if err != nil {
 			return err
 		}
-		if i > 0 && t.late() { // its message can only be kept back by hanging up
-			return errLate
+		if rep.class() == 3 && accepted > 0 && !t.allowed() {
+			return errForbidden
 		}
 		var next [][]byte
 		if i+1 < len(txs) {
@@ -240,9 +279,15 @@ func (c *conn) stepwise(txs []*transaction) error {
 		t.over = true
 		return nil
 	}
+	if !t.allowed() {
+		return nil
+	}
 	rep, err = c.command("DATA", wait.Data)
 	if err != nil {
 		return err
+	}
+	if rep.class() == 3 && !t.allowed() {
+		return errForbidden
 	}
 	return c.data(rep, t, accepted, nil)
 }
