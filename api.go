@@ -36,9 +36,10 @@ func (n *node) openHooks() (err error) {
 	if err != nil {
 		return err
 	}
-	if n.hooks, err = api.NewSubscriptions(n.rdb, nil, derived...); err != nil {
+	if n.hooks, err = api.NewSubscriptions(n.rdb, prefixes(n.cfg.Operator.WebhookNetworks), nil, derived...); err != nil {
 		return err
 	}
+	n.defers(func() error { n.hooks.Close(); return nil })
 	n.hooks.Added = n.outbox.Attend
 	return nil
 }

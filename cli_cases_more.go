@@ -249,7 +249,11 @@ func listing[T any](c *cli, short, op string, head []string, row func(T) []strin
 
 func (c *cli) deadVerbs() *cobra.Command {
 	list := listing(c, "List work that was given up", "dead/list", []string{"ID", "CASE", "WORK", "OF", "SINCE"}, func(r queue.DeadWork) []string {
-		return []string{r.ID, r.Case, r.Do, r.N, stamp(r.At)}
+		of := r.N
+		if hook, message := r.Message(); hook != "" {
+			of = hook + " " + message
+		}
+		return []string{r.ID, r.Case, r.Do, of, stamp(r.At)}
 	})
 	retry, _ := c.act("retry ID", "Give work back to the workers", cobra.ExactArgs(1), "dead/retry", func(args []string, o *caseOrder) error {
 		o.ID = args[0]

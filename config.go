@@ -83,6 +83,8 @@ type OperatorConfig struct {
 	CorrectionTexts bool `toml:"correction_texts"` // corrections of labels are exported with the words of the mail
 	APIPerMinute    int  `toml:"api_per_minute"`   // requests of one API token; default 600
 
+	WebhookNetworks []string `toml:"webhook_networks"` // inner networks in which programs may have events told, beside the public Internet
+
 	OIDC OIDCConfig `toml:"oidc"`
 }
 

@@ -216,6 +216,7 @@ func (k *checker) operator() {
 	if o.APIPerMinute < 1 {
 		k.add("operator.api_per_minute", "%d is no number of requests from 1", o.APIPerMinute)
 	}
+	k.networks("operator.webhook_networks", o.WebhookNetworks)
 }
 
 func (k *checker) controllers() {

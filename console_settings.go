@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -109,7 +108,7 @@ func (r consoleRules) Systems(context.Context) (out []console.System) {
 		out = append(out, s)
 	}
 	for _, h := range r.n.cfg.Hooks {
-		out = append(out, console.System{Name: h.Name, Kind: "hook", Verbs: h.Events, Controllers: h.Controllers})
+		out = append(out, console.System{Name: h.Name, Kind: "hook", Verbs: h.Events, Controllers: h.Controllers, Testable: true})
 	}
 	return out
 }
@@ -117,8 +116,9 @@ func (r consoleRules) Systems(context.Context) (out []console.System) {
 // testAddress is nobody's: the domain can't exist (RFC 2606 section 2).
 const testAddress = "postern-test@postern.invalid"
 
-// TestSystem asks a connector whether it knows an address that nobody has:
-// nothing it does with that can harm anybody.
+// TestSystem asks a connector whether it knows an address that nobody has, and
+// tells a hook an event that says nothing: nothing they do with that can harm
+// anybody.
 func (r consoleRules) TestSystem(ctx context.Context, name string) error {
 	connections, err := r.n.connections(r.n.cfg)
 	if err != nil {
@@ -126,7 +126,7 @@ func (r consoleRules) TestSystem(ctx context.Context, name string) error {
 	}
 	i := slices.IndexFunc(connections, func(c queue.Connection) bool { return c.Connector.Name() == name })
 	if i < 0 {
-		return errors.New("no system has that name")
+		return r.n.queue.TestHook(ctx, name, "rule")
 	}
 	c := connections[i]
 	verb := fulfil.Lookup

@@ -124,7 +124,7 @@ func TestCommentedDefaultsOfTheExampleAreTheRealOnes(t *testing.T) {
 		shown.Streams[i].Expire = 0 // its default is that of [delivery]
 	}
 	for _, c := range []*Config{plain, shown} {
-		c.Ledger.AnchorMail = nil
+		c.Ledger.AnchorMail, c.Operator.WebhookNetworks = nil, nil
 		for i := range c.Controllers {
 			c.Controllers[i].Operators, c.Controllers[i].Holidays = nil, nil
 			c.Controllers[i].FourEyes, c.Controllers[i].Policy = nil, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -11,7 +12,7 @@ import (
 type DeadWork struct {
 	ID   string // of the entry, for RetryDead
 	Case string
-	Do   string // "mail", "trail", "remind", "send", "fulfil"
+	Do   string // "mail", "trail", "remind", "send", "fulfil", "hook"
 	N    string // which mail, event, letter or task
 	At   time.Time
 }
@@ -31,6 +32,23 @@ func (q *Queue) Dead(ctx context.Context) ([]DeadWork, error) {
 		out = append(out, DeadWork{m.ID, j.Case, j.Do, j.N, fromMillis(text(m.Values["at"]))})
 	}
 	return out, nil
+}
+
+// Message tells which event of which hook was given up: the hook's name, and the
+// webhook-id that its receiver would have seen. Both are "" of other work.
+func (d DeadWork) Message() (hook, id string) {
+	if d.Do != "hook" {
+		return "", ""
+	}
+	switch parts := strings.SplitN(d.N, "|", 4); {
+	case len(parts) > 2 && parts[0] == "event":
+		return parts[1], parts[2]
+	case len(parts) > 2 && parts[0] == "notice":
+		return parts[1], noticeID(d.Case, d.N)
+	case len(parts) == 2:
+		return parts[1], caseEventID(d.Case, parts[0])
+	}
+	return "", ""
 }
 
 // RetryDead gives one dead letter back to the workers. Errors wrap ErrUnknown

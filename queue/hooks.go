@@ -88,8 +88,7 @@ func (q *Queue) hook(ctx context.Context, no, n string) error {
 			return fmt.Errorf("%w: notice %q", errPermanent, n)
 		}
 		at := fromMillis(parts[6])
-		id := "notice_" + sha(no + "\x00" + n)[:24]
-		return q.post(ctx, parts[1], id, "notice."+parts[2], at, HookEvent{Case: no, Controller: parts[3], Action: parts[2], Reason: parts[4], Due: fromMillis(parts[5]), Time: at, Actor: "rule"})
+		return q.post(ctx, parts[1], noticeID(no, n), "notice."+parts[2], at, HookEvent{Case: no, Controller: parts[3], Action: parts[2], Reason: parts[4], Due: fromMillis(parts[5]), Time: at, Actor: "rule"})
 	}
 	seq, err := strconv.Atoi(parts[0])
 	if err != nil || len(parts) != 2 {
@@ -111,9 +110,13 @@ func (q *Queue) hook(ctx context.Context, no, n string) error {
 	if err != nil {
 		return err
 	}
-	return q.post(ctx, parts[1], "case_"+no+"_"+parts[0], "case."+string(e.Action), e.Time, HookEvent{Case: no, Controller: c.Controller, State: c.State,
+	return q.post(ctx, parts[1], caseEventID(no, parts[0]), "case."+string(e.Action), e.Time, HookEvent{Case: no, Controller: c.Controller, State: c.State,
 		Labels: splitWords(joinLabels(c.Labels)), Due: c.Due, Owner: c.Owner, Seq: seq, Time: e.Time, Actor: e.Actor, Action: string(e.Action), Reason: e.Reason, Data: e.Data})
 }
+
+// Ids of messages (webhook-id): the same event has the same one in every try.
+func noticeID(no, n string) string      { return "notice_" + sha(no + "\x00" + n)[:24] }
+func caseEventID(no, seq string) string { return "case_" + no + "_" + seq }
 
 func (q *Queue) post(ctx context.Context, name, id, kind string, at time.Time, e HookEvent) error {
 	hooks, err := q.hooks(ctx)
@@ -140,6 +143,36 @@ func (q *Queue) hooks(ctx context.Context) ([]Hook, error) {
 		return nil, fmt.Errorf("look for hooks: %w", err)
 	}
 	return append(slices.Clip(q.rules().Hooks), more...), nil
+}
+
+// Hooks are all receivers of events: those of the configuration, then those
+// subscribed.
+func (q *Queue) Hooks(ctx context.Context) ([]Hook, error) { return q.hooks(ctx) }
+
+// TestEvent is what TestHook tells: a receiver that knows nothing of it takes it
+// as it takes any other.
+const TestEvent = "webhook.test"
+
+// TestHook tells one receiver a signed event that says nothing, at once and
+// once, whatever it wants to be told. Errors wrap ErrUnknown, fulfil.Answered or
+// fulfil.ErrReach; others say that it could not be reached.
+func (q *Queue) TestHook(ctx context.Context, name, actor string) error {
+	hooks, err := q.hooks(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(hooks, func(h Hook) bool { return h.Name == name })
+	if i < 0 {
+		return fmt.Errorf("hook: %w", ErrUnknown)
+	}
+	id, err := newToken()
+	if err != nil {
+		return err
+	}
+	now := q.o.Now()
+	err = hooks[i].Webhook.Tell(ctx, "test_"+id, TestEvent, now, HookEvent{Time: now, Actor: actor, Action: "test"})
+	q.metrics.hook(err)
+	return err
 }
 
 // Publish sets the telling of an event from another room going, a job per hook

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"postern/gateway"
 	"postern/gateway/address"
@@ -175,6 +176,9 @@ func (q *Queue) write(c *Case, d Draft) (Letter, error) {
 		return l, err
 	}
 	if d.Text != "" {
+		if strings.ContainsFunc(d.Subject, unicode.IsControl) {
+			return l, fmt.Errorf("%w: a subject is one line", ErrDraft)
+		}
 		l.Subject = d.Subject
 		if FindCaseNo(l.Subject) == "" {
 			l.Subject = strings.TrimSpace(l.Subject + " [" + c.Number + "]")

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"slices"
 	"time"
 
 	"postern/gateway/address"
@@ -18,6 +19,9 @@ const (
 	Denied    State = "denied"    // the verdict before the attempt said no (design D5)
 	Dropped   State = "dropped"   // removed by an operator
 )
+
+// States lists all of them.
+func States() []State { return slices.Clone(stateCodes[:]) }
 
 // Recipient is one forward-path of a message and its own fate.
 type Recipient struct {

@@ -119,7 +119,7 @@ func TestStaleMessageIsRefused(t *testing.T) {
 }
 
 func TestWebhookOptions(t *testing.T) {
-	for _, o := range []WebhookOptions{{URL: "http://example.org/", Secrets: []string{secret}}, {URL: "https://example.org/"}, {URL: "https://example.org/", Secrets: []string{"short"}}, {Secrets: []string{secret}}} {
+	for _, o := range []WebhookOptions{{URL: "http://example.org/", Secrets: []string{secret}}, {URL: "http://127.example.org/", Secrets: []string{secret}}, {URL: "https://example.org/"}, {URL: "https://example.org/", Secrets: []string{"short"}}, {Secrets: []string{secret}}} {
 		_, err := NewWebhook(o)
 		require.Error(t, err)
 	}

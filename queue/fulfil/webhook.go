@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -71,8 +72,11 @@ func NewWebhook(o WebhookOptions) (*Webhook, error) {
 	return w, nil
 }
 
+// loopback tells whether a host is this machine. Of names only localhost is: one
+// that begins with "127." is anybody's.
 func loopback(host string) bool {
-	return host == "localhost" || host == "::1" || strings.HasPrefix(host, "127.")
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // Name is the system's name.
@@ -113,12 +117,18 @@ func (w *Webhook) Tell(ctx context.Context, id, kind string, at time.Time, data 
 	case err != nil:
 		return fmt.Errorf("hook %s: event %s: %w", w.name, id, err)
 	case code == http.StatusGone:
-		return permanent{fmt.Errorf("hook %s is gone: it answered event %s with 410", w.name, id)}
+		return permanent{fmt.Errorf("hook %s is gone: event %s: %w", w.name, id, Answered(code))}
 	case code/100 != 2:
-		return fmt.Errorf("hook %s: event %s was answered with %d", w.name, id, code)
+		return fmt.Errorf("hook %s: event %s: %w", w.name, id, Answered(code))
 	}
 	return nil
 }
+
+// Answered is an HTTP status by which a receiver did not take an event.
+type Answered int
+
+// Error is the status alone.
+func (a Answered) Error() string { return fmt.Sprintf("the receiver answered with %d", int(a)) }
 
 // post sends one signed message; the answer is cut one octet over the limit.
 func (w *Webhook) post(ctx context.Context, id string, now time.Time, m any) (int, []byte, error) {

@@ -83,6 +83,7 @@ listen = "{{.Public}}"
 url = "https://mail.example.org"
 [operator]
 listen = "{{.Operator}}"
+webhook_networks = ["127.0.0.0/8"]
 [delivery]
 first_retry = "300ms"
 max_retry = "1s"

@@ -72,6 +72,7 @@ type API struct {
 	o        Options
 	seals    *vault.Keys
 	document []byte
+	queries  map[string][]string // operation → parameters its URL may have
 	count    *prometheus.CounterVec
 	took     *prometheus.HistogramVec
 }
@@ -97,6 +98,9 @@ func New(d Deps, o Options) (*API, error) {
 		return nil, err
 	}
 	if a.document, err = document(); err != nil {
+		return nil, err
+	}
+	if a.queries, err = queryNames(a.document); err != nil {
 		return nil, err
 	}
 	return a, a.register()

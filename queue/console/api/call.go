@@ -8,6 +8,8 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -92,6 +94,9 @@ func (a *API) enter(w http.ResponseWriter, c *call, rt *route) (answer, error) {
 			return answer{}, err
 		}
 	}
+	if err := a.asked(c, rt); err != nil {
+		return answer{}, err
+	}
 	limit := rt.limit
 	if limit == 0 {
 		limit = bodyLimit
@@ -108,6 +113,34 @@ func (a *API) enter(w http.ResponseWriter, c *call, rt *route) (answer, error) {
 		return a.once(w, c, rt, key)
 	}
 	return rt.serve(c)
+}
+
+// asked refuses a URL with a parameter that the document does not list: a filter
+// that is misspelt would give everything.
+func (a *API) asked(c *call, rt *route) error {
+	q, err := url.ParseQuery(c.r.URL.RawQuery)
+	if err != nil {
+		return problem("request", "the URL's query can't be read")
+	}
+	for name := range q {
+		if !slices.Contains(a.queries[rt.operation], name) {
+			return bad("query", "holds a parameter that is not known here")
+		}
+	}
+	return nil
+}
+
+// flag is a parameter that is "true", "false" or not there.
+func (c *call) flag(name string) (is, given bool, err error) {
+	switch c.query(name) {
+	case "":
+		return false, false, nil
+	case "true":
+		return true, true, nil
+	case "false":
+		return false, true, nil
+	}
+	return false, false, bad(name, "is neither true nor false")
 }
 
 // admit finds the token and counts the request.

@@ -1,10 +1,12 @@
 package api
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
+	"postern/classifier"
 	"postern/gateway/address"
 	"postern/queue"
 	"postern/queue/fulfil"
@@ -74,6 +76,101 @@ func closeCase(c *call) (answer, error) {
 	}
 	return c.move(queue.Move{Action: queue.ActClose, Reason: r.Reason, Note: r.Note})
 }
+
+type labelsRequest struct {
+	Labels []string `json:"labels"`
+	Note   string   `json:"note"`
+}
+
+// correct replaces what is asked in a case by what a person read.
+func correct(c *call) (answer, error) {
+	var r labelsRequest
+	if err := c.read(&r); err != nil {
+		return answer{}, err
+	}
+	labels, err := labelsOf(r.Labels)
+	if err != nil {
+		return answer{}, err
+	}
+	if len(labels) == 0 {
+		return answer{}, bad("labels", "are needed")
+	}
+	return c.move(queue.Move{Action: queue.ActLabel, Labels: labels, Note: r.Note})
+}
+
+func labelsOf(words []string) (out []classifier.Label, err error) {
+	for _, l := range words {
+		if !slices.Contains(classifier.Labels(), classifier.Label(l)) {
+			return nil, bad("labels", "holds a word that is no label")
+		}
+		out = append(out, classifier.Label(l))
+	}
+	return out, nil
+}
+
+type legalHoldRequest struct {
+	Held *bool  `json:"held"`
+	Why  string `json:"why"`
+}
+
+// legalHold forbids or allows deletion in a case.
+func legalHold(c *call) (answer, error) {
+	var r legalHoldRequest
+	if err := c.read(&r); err != nil {
+		return answer{}, err
+	}
+	if r.Held == nil || r.Why == "" {
+		return answer{}, bad("held", "and why are needed")
+	}
+	k, _, err := c.open()
+	if err != nil {
+		return answer{}, err
+	}
+	if err := c.a.d.Cases.LegalHold(c.ctx(), k.Number, *r.Held, c.actor(), r.Why); err != nil {
+		return answer{}, err
+	}
+	return c.changed(k.Number)
+}
+
+type decisionRequest struct {
+	Hold    string `json:"hold"`
+	Confirm *bool  `json:"confirm"`
+	Why     string `json:"why"`
+}
+
+// decide ends the hold of an address that a mail named: confirmed, what the mail
+// asked binds that address too; else it may be mailed as before.
+func decide(c *call) (answer, error) {
+	var r decisionRequest
+	if err := c.read(&r); err != nil {
+		return answer{}, err
+	}
+	if r.Confirm == nil || r.Why == "" {
+		return answer{}, bad("confirm", "and why are needed")
+	}
+	k, _, err := c.open()
+	if err != nil {
+		return answer{}, err
+	}
+	holds, err := c.a.d.Cases.Holds(c.ctx(), k.Number)
+	if err != nil {
+		return answer{}, err
+	}
+	i := slices.IndexFunc(holds, func(h queue.Hold) bool { return holdName(h) == r.Hold })
+	if i < 0 {
+		return answer{}, bad("hold", "is none of this case")
+	}
+	if holds[i].Decided != "" {
+		return answer{}, problem("conflict", "the hold was decided before")
+	}
+	if err := c.a.d.Cases.DecideHold(c.ctx(), k.Number, holds[i], *r.Confirm, c.actor(), r.Why); err != nil {
+		return answer{}, err
+	}
+	return c.changed(k.Number)
+}
+
+// holdName names a hold within its case.
+func holdName(h queue.Hold) string { return fmt.Sprintf("%d:%d", h.Mail, h.Index) }
 
 type identityRequest struct {
 	Waive string `json:"waive"`

@@ -49,6 +49,15 @@ type caseWhole struct {
 	Tasks    []caseTask        `json:"tasks"`
 	Letters  []caseLetter      `json:"letters"`
 	Proposed map[string]string `json:"proposed"` // act → who proposed it
+	Holds    []caseHold        `json:"holds"`
+}
+
+// caseHold is an address that a mail named; it is not mailed until somebody
+// decides.
+type caseHold struct {
+	Hold    string `json:"hold"` // names it, for the decision
+	Address string `json:"address"`
+	Decided string `json:"decided,omitempty"`
 }
 
 type caseMail struct {
@@ -145,23 +154,18 @@ func listCases(c *call) (answer, error) {
 // caseFilter reads the filters of a list.
 func (c *call) caseFilter() (func(*queue.Case) bool, error) {
 	q := c.r.URL.Query()
-	for name := range q {
-		if !slices.Contains([]string{"limit", "cursor", "state", "label", "language", "controller", "owner", "flag", "live", "due_before"}, name) {
-			return nil, bad("query", "holds a parameter that is no filter")
-		}
-	}
 	before, err := c.day("due_before", time.Time{})
 	if err != nil {
 		return nil, err
 	}
-	live := q.Get("live")
-	if live != "" && live != "true" && live != "false" {
-		return nil, bad("live", "is neither true nor false")
+	live, only, err := c.flag("live")
+	if err != nil {
+		return nil, err
 	}
 	in := func(name, v string) bool { return !q.Has(name) || slices.Contains(q[name], v) }
 	return func(k *queue.Case) bool {
 		return c.visible(k) && in("state", string(k.State)) && in("language", k.Language) && in("controller", k.Controller) && in("owner", k.Owner) &&
-			(live == "" || (live == "true") == k.State.Live()) && (before.IsZero() || k.State.Live() && k.Due.Before(before)) &&
+			(!only || live == k.State.Live()) && (before.IsZero() || k.State.Live() && k.Due.Before(before)) &&
 			(!q.Has("label") || slices.ContainsFunc(k.Labels, func(l classifier.Label) bool { return slices.Contains(q["label"], string(l)) })) &&
 			(!q.Has("flag") || slices.ContainsFunc(k.Flags, func(f string) bool { return slices.Contains(q["flag"], f) }))
 	}, nil
@@ -218,7 +222,14 @@ func showCase(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	out := caseWhole{caseRow: rowOf(&k), Mails: []caseMail{}, Events: []caseEvent{}, Tasks: tasksOf(tasks), Letters: []caseLetter{}, Proposed: proposed}
+	holds, err := c.a.d.Cases.Holds(c.ctx(), k.Number)
+	if err != nil {
+		return answer{}, err
+	}
+	out := caseWhole{caseRow: rowOf(&k), Mails: []caseMail{}, Events: []caseEvent{}, Tasks: tasksOf(tasks), Letters: []caseLetter{}, Proposed: proposed, Holds: []caseHold{}}
+	for _, h := range holds {
+		out.Holds = append(out.Holds, caseHold{holdName(h), h.Address.Plain(), h.Decided})
+	}
 	for _, m := range k.Mails {
 		out.Mails = append(out.Mails, caseMail{m.Received, m.From.Plain(), m.Subject, m.Text, m.GradeWhy})
 	}
@@ -268,11 +279,8 @@ func newCase(c *call) (answer, error) {
 			return answer{}, err
 		}
 	}
-	for _, l := range r.Labels {
-		if !slices.Contains(classifier.Labels(), classifier.Label(l)) {
-			return answer{}, bad("labels", "holds a word that is no label")
-		}
-		b.Labels = append(b.Labels, classifier.Label(l))
+	if b.Labels, err = labelsOf(r.Labels); err != nil {
+		return answer{}, err
 	}
 	switch {
 	case !slices.Contains([]string{"post", "phone", "counter", "form"}, r.Way):

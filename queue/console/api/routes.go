@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"path"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -44,6 +45,9 @@ var routes = []route{
 	{method: "GET", path: "/cases/{number}", operation: "showCase", scope: CasesRead, serve: showCase},
 	{method: "POST", path: "/cases/{number}/notes", operation: "addNote", scope: CasesWrite, serve: addNote},
 	{method: "PUT", path: "/cases/{number}/owner", operation: "assign", scope: CasesWrite, serve: assign},
+	{method: "PUT", path: "/cases/{number}/labels", operation: "correct", scope: CasesWrite, serve: correct},
+	{method: "PUT", path: "/cases/{number}/legal-hold", operation: "legalHold", scope: CasesWrite, serve: legalHold},
+	{method: "POST", path: "/cases/{number}/holds", operation: "decideHold", scope: CasesWrite, serve: decide},
 	{method: "POST", path: "/cases/{number}/identity", operation: "identify", scope: CasesWrite, serve: identify},
 	{method: "POST", path: "/cases/{number}/replies", operation: "reply", scope: CasesWrite, serve: sendReply},
 	{method: "POST", path: "/cases/{number}/replies/preview", operation: "previewReply", scope: CasesWrite, serve: previewReply},
@@ -73,6 +77,9 @@ var routes = []route{
 	{method: "GET", path: "/webhooks", operation: "listWebhooks", scope: WebhooksWrite, serve: listWebhooks},
 	{method: "POST", path: "/webhooks", operation: "addWebhook", scope: WebhooksWrite, serve: subscribe},
 	{method: "DELETE", path: "/webhooks/{id}", operation: "removeWebhook", scope: WebhooksWrite, serve: unsubscribeHook},
+	{method: "POST", path: "/webhooks/{id}/test", operation: "testWebhook", scope: WebhooksWrite, serve: testHook},
+	{method: "GET", path: "/webhooks/{id}/failed", operation: "listFailedEvents", scope: WebhooksWrite, serve: listFailed},
+	{method: "POST", path: "/webhooks/{id}/failed/{event}/retry", operation: "retryFailedEvent", scope: WebhooksWrite, serve: retryFailed},
 }
 
 //go:embed openapi.yaml
@@ -89,4 +96,33 @@ func document() ([]byte, error) {
 		return nil, fmt.Errorf("write openapi.json: %w", err)
 	}
 	return raw, nil
+}
+
+// queryNames gives the parameters of URLs that the document lists, by operation.
+func queryNames(raw []byte) (map[string][]string, error) {
+	var doc struct {
+		Paths map[string]map[string]struct {
+			OperationID string `json:"operationId"`
+			Parameters  []struct {
+				Ref string `json:"$ref"`
+			}
+		}
+		Components struct {
+			Parameters map[string]struct{ Name, In string }
+		}
+	}
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		return nil, fmt.Errorf("read the document: %w", err)
+	}
+	out := map[string][]string{}
+	for _, operations := range doc.Paths {
+		for _, o := range operations {
+			for _, p := range o.Parameters {
+				if known := doc.Components.Parameters[path.Base(p.Ref)]; known.In == "query" {
+					out[o.OperationID] = append(out[o.OperationID], known.Name)
+				}
+			}
+		}
+	}
+	return out, nil
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"postern/gateway/ledger"
@@ -63,6 +64,9 @@ type spoolFilter struct {
 
 func (c *call) spoolFilter(f spoolFilter) (spool.Filter, error) {
 	out := spool.Filter{IDs: f.IDs, Client: f.Client, State: spool.State(f.State), Domain: f.Domain}
+	if f.State != "" && !slices.Contains(spool.States(), out.State) {
+		return out, bad("state", "is no state of a recipient")
+	}
 	if f.Stream != "" {
 		st, known := c.a.d.Streams().ByName(f.Stream)
 		if !known {

@@ -8,6 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -43,9 +46,11 @@ type Subscriptions struct {
 	// here.
 	Added func()
 
-	rdb   redis.UniversalClient
-	seals *vault.Keys
-	now   func() time.Time
+	rdb    redis.UniversalClient
+	seals  *vault.Keys
+	reach  fulfil.Reach
+	client *http.Client
+	now    func() time.Time
 
 	mu    sync.Mutex
 	hooks []queue.Hook
@@ -57,9 +62,17 @@ const (
 	mostSubscriptions = 100
 )
 
-// NewSubscriptions makes a store; keys, newest first, seal the secrets. now nil
-// is time.Now.
-func NewSubscriptions(rdb redis.UniversalClient, now func() time.Time, keys ...[]byte) (*Subscriptions, error) {
+// tellWithin is how long a receiver may take to answer, answerMost what is read
+// of the answer, which nobody looks at.
+const (
+	tellWithin = 20 * time.Second
+	answerMost = 64 << 10
+)
+
+// NewSubscriptions makes a store; keys, newest first, seal the secrets. Programs
+// choose the receivers, so these are told on the public Internet and in the
+// networks of reach alone. now nil is time.Now.
+func NewSubscriptions(rdb redis.UniversalClient, reach fulfil.Reach, now func() time.Time, keys ...[]byte) (*Subscriptions, error) {
 	seals, err := vault.New(keys...)
 	if err != nil {
 		return nil, err
@@ -67,7 +80,28 @@ func NewSubscriptions(rdb redis.UniversalClient, now func() time.Time, keys ...[
 	if now == nil {
 		now = time.Now
 	}
-	return &Subscriptions{rdb: rdb, seals: seals, now: now}, nil
+	return &Subscriptions{rdb: rdb, seals: seals, reach: reach, client: reach.Client(tellWithin), now: now}, nil
+}
+
+// Close ends the connections that were kept open to receivers.
+func (s *Subscriptions) Close() { s.client.CloseIdleConnections() }
+
+// webhook signs with the secret of one subscription.
+func (s *Subscriptions) webhook(id, url, secret string) (*fulfil.Webhook, error) {
+	return fulfil.NewWebhook(fulfil.WebhookOptions{Name: id, URL: url, Secrets: []string{secret}, Client: s.client, Limit: answerMost})
+}
+
+// reached refuses a receiver named by an address that is never connected to;
+// names are looked at when they are resolved, each time.
+func (s *Subscriptions) reached(raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return fmt.Errorf("%w: the receiver is no URL", ErrInput)
+	}
+	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && !s.reach.Allows(ip) {
+		return fmt.Errorf("%w: %w: operator.webhook_networks does not name it", ErrInput, fulfil.ErrReach)
+	}
+	return nil
 }
 
 // Add makes a subscription and its secret, which is shown this once. Errors
@@ -86,8 +120,11 @@ func (s *Subscriptions) Add(ctx context.Context, sub Subscription) (Subscription
 	_, _ = rand.Read(raw)
 	sub.ID, sub.Created = hex.EncodeToString(raw[:8]), s.now().UTC().Truncate(time.Second)
 	secret := "whsec_" + base64.StdEncoding.EncodeToString(raw[8:])
-	if _, err := fulfil.NewWebhook(fulfil.WebhookOptions{Name: sub.ID, URL: sub.URL, Secrets: []string{secret}}); err != nil {
+	if _, err := s.webhook(sub.ID, sub.URL, secret); err != nil {
 		return sub, "", fmt.Errorf("%w: %w", ErrInput, err)
+	}
+	if err := s.reached(sub.URL); err != nil {
+		return sub, "", err
 	}
 	if sub.Controllers == nil {
 		sub.Controllers = []string{}
@@ -203,7 +240,7 @@ func (s *Subscriptions) hook(one storedSubscription) (queue.Hook, error) {
 	if err != nil {
 		return queue.Hook{}, err
 	}
-	w, err := fulfil.NewWebhook(fulfil.WebhookOptions{Name: one.ID, URL: one.URL, Secrets: []string{string(secret)}})
+	w, err := s.webhook(one.ID, one.URL, string(secret))
 	if err != nil {
 		return queue.Hook{}, err
 	}

@@ -162,7 +162,10 @@ func listSuppressions(c *call) (answer, error) {
 		}
 		after.Time, after.ID = time.Unix(0, at), parts[1]
 	}
-	ended := c.query("ended") == "true"
+	ended, _, err := c.flag("ended")
+	if err != nil {
+		return answer{}, err
+	}
 	page, more := newest{}, false
 	err = c.a.d.Consent.Suppressions(c.ctx(), controller, func(s consent.SuppressionRecord) error {
 		row := suppression{s.Subject.String(), s}

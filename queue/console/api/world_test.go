@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	validator "github.com/pb33f/libopenapi-validator"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"postern/classifier"
 	"postern/gateway"
@@ -30,8 +32,11 @@ import (
 	"postern/gateway/throttle"
 	"postern/gateway/unsubscribe"
 	"postern/queue"
+	"postern/queue/fulfil"
 	"postern/testmail/env"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is an API on real rooms and a real Redis, as a program meets it. Every
 // exchange is held against the document.
@@ -53,7 +58,7 @@ type world struct {
 	mailed  []unsubscribe.Confirmation
 	sent    []queue.Outgoing
 	modes   map[string]stream.Mode
-	reached map[string]int // operation and status class → exchanges held against the document
+	reached map[string]map[int]int // method and path → status → exchanges held against the document
 }
 
 func (w *world) Send(_ context.Context, c unsubscribe.Confirmation) error {
@@ -100,7 +105,7 @@ func testStreams(t testing.TB) func() *stream.Set {
 
 func newWorld(t testing.TB, more ...func(*Options)) *world {
 	t.Helper()
-	w := &world{t: t, redis: env.Redis(t), modes: map[string]stream.Mode{}, reached: map[string]int{}, log: &bytes.Buffer{}}
+	w := &world{t: t, redis: env.Redis(t), modes: map[string]stream.Mode{}, reached: map[string]map[int]int{}, log: &bytes.Buffer{}}
 	w.rdb = redis.NewClient(&redis.Options{Addr: w.redis.Addr, MaxRetries: -1, DialerRetries: 1, DialTimeout: time.Second, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { _ = w.rdb.Close() })
 	dir := t.TempDir()
@@ -117,13 +122,16 @@ func newWorld(t testing.TB, more ...func(*Options)) *world {
 	w.reg, err = consent.New(w.rdb, ring, w.db, outbox, consent.Options{Sweep: -1})
 	require.NoError(t, err)
 	require.NoError(t, w.reg.Check(t.Context()))
-	hooks, err := NewSubscriptions(w.rdb, nil, bytes.Repeat([]byte{4}, 32))
+	hooks, err := NewSubscriptions(w.rdb, fulfil.Reach{netip.MustParsePrefix("127.0.0.0/8")}, nil, bytes.Repeat([]byte{4}, 32))
 	require.NoError(t, err)
 	hooks.Added = outbox.Attend
+	t.Cleanup(hooks.Close)
 	w.q, err = queue.New(w.rdb, queue.Deps{Optout: w.reg, Sender: w, Trail: w.trail, Streams: streams}, queue.Options{
 		VaultKey: bytes.Repeat([]byte{9}, 32), Keyring: ring, VaultDir: dir + "/vault", AckStream: map[string]string{"shop": "service"},
 		Tick: 20 * time.Millisecond, SendHold: time.Hour, Log: slog.New(slog.DiscardHandler), Subscribed: hooks.Hooks,
-		Handling: map[string]queue.Handling{"shop": {FourEyes: []string{queue.EyesErase}}},
+		Handling:    map[string]queue.Handling{"shop": {FourEyes: []string{queue.EyesErase, queue.EyesDeny}}},
+		LinkBase:    map[string]string{"shop": "https://mail.example.org/case/"},
+		Connections: []queue.Connection{{Verbs: fulfil.Verbs(), Connector: crm{}}},
 	})
 	require.NoError(t, err)
 	w.spool, err = spool.New(w.db, dir, w.trail, spool.Options{})
@@ -160,11 +168,30 @@ func newWorld(t testing.TB, more ...func(*Options)) *world {
 	return w
 }
 
+// crm is a system that takes up exports and answers later, can't restrict, and
+// does all else at once.
+type crm struct{}
+
+func (crm) Name() string { return "crm" }
+
+func (crm) Do(_ context.Context, r fulfil.Request) (fulfil.Outcome, error) {
+	switch r.Verb {
+	case fulfil.Export:
+		return fulfil.Outcome{Status: fulfil.Accepted}, nil
+	case fulfil.Restrict:
+		return fulfil.Outcome{Status: fulfil.Failed, Note: "not possible here"}, nil
+	case fulfil.Erase:
+		return fulfil.Outcome{Status: fulfil.Erased, Count: 3}, nil
+	}
+	return fulfil.Outcome{Status: fulfil.Done}, nil
+}
+
 // client is a program with a token.
 type client struct {
 	w     *world
 	token string
 	key   string // Idempotency-Key of its next request
+	match string // If-None-Match of its next request
 	bad   bool   // its next request breaks the document on purpose
 }
 
@@ -204,6 +231,9 @@ func (c *client) do(method, path string, body any) exchange {
 		if c.token != "" {
 			req.Header.Set("Authorization", "Bearer "+c.token)
 		}
+		if c.match != "" {
+			req.Header.Set("If-None-Match", c.match)
+		}
 		if c.key != "" {
 			req.Header.Set("Idempotency-Key", c.key)
 		}
@@ -227,9 +257,12 @@ func (c *client) do(method, path string, body any) exchange {
 	}
 	_, pattern := c.w.a.Handler().(*http.ServeMux).Handler(make())
 	c.w.mu.Lock()
-	c.w.reached[fmt.Sprintf("%s %dxx", pattern, resp.StatusCode/100)]++
+	if c.w.reached[pattern] == nil {
+		c.w.reached[pattern] = map[int]int{}
+	}
+	c.w.reached[pattern][resp.StatusCode]++
 	c.w.mu.Unlock()
-	c.key, c.bad = "", false
+	c.key, c.match, c.bad = "", "", false
 	return exchange{resp, got}
 }
 
@@ -262,16 +295,21 @@ type object = map[string]any
 
 var uid uint32 = 100
 
-// open makes a case of a mail.
-func (w *world) open(from, text string, labels ...classifier.Label) string {
-	w.t.Helper()
+// incoming is a mail that asks for what the labels say.
+func (w *world) incoming(from, text string, labels ...classifier.Label) queue.Incoming {
 	uid++
-	ref, err := w.q.Open(w.t.Context(), queue.Incoming{
+	return queue.Incoming{
 		Controller: "shop", Mailbox: "privacy", Folder: "INBOX", UIDValidity: 1, UID: uid, MessageID: fmt.Sprintf("%d@mail.example.com", uid),
 		ContentHash: fmt.Sprintf("%064x", uid), Received: time.Now().Add(-time.Hour), From: address.MustParse(from), ReturnPath: from,
 		Subject: "My data", Text: text, Grade: queue.Proven, GradeWhy: "DKIM aligned", MayReply: true,
 		Result: classifier.Result{Language: "en", Kind: classifier.KindRequest, Decided: labels, Abstain: len(labels) == 0, Asker: "subject"},
-	})
+	}
+}
+
+// open makes a case of a mail.
+func (w *world) open(from, text string, labels ...classifier.Label) string {
+	w.t.Helper()
+	ref, err := w.q.Open(w.t.Context(), w.incoming(from, text, labels...))
 	require.NoError(w.t, err)
 	return ref.Number
 }
