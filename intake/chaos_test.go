@@ -54,17 +54,18 @@ type recorder struct {
 	numbers map[string]map[string]bool // content → case numbers
 }
 
-func (r *recorder) Open(ctx context.Context, in queue.Incoming) (queue.Ref, error) {
-	ref, err := r.Cases.Open(ctx, in)
-	if err == nil {
-		r.mu.Lock()
-		if r.numbers[in.ContentHash] == nil {
-			r.numbers[in.ContentHash] = map[string]bool{}
+func (r *recorder) OpenAll(ctx context.Context, mails []queue.Incoming) ([]queue.Ref, error) {
+	refs, err := r.Cases.OpenAll(ctx, mails)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, ref := range refs {
+		content := mails[i].ContentHash
+		if r.numbers[content] == nil {
+			r.numbers[content] = map[string]bool{}
 		}
-		r.numbers[in.ContentHash][ref.Number] = true
-		r.mu.Unlock()
+		r.numbers[content][ref.Number] = true
 	}
-	return ref, err
+	return refs, err
 }
 
 // drop puts a mail into the maildir at once, as a delivery agent does.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"postern/classifier"
 	"postern/gateway/address"
 	"postern/intake/mime"
@@ -14,19 +16,53 @@ import (
 	"postern/queue"
 )
 
-// handle gives one mail its outcome. When it returns nil that is durable.
-func (s *folderSession) handle(ctx context.Context, m wireMail) error {
-	if m.raw == nil {
-		s.b.p.metrics.vanished.Inc()
-		s.b.p.o.Log.Warn("a mail was removed before it was read", "mailbox", s.b.Name, "folder", s.folder, "uid", m.uid)
-		return nil
+// item is a mail that was read.
+type item struct {
+	queue.Incoming
+	Verdict
+}
+
+// batch is what was fetched together.
+type batch struct {
+	uids  []uint32 // all, those that vanished among them
+	items []item
+	broke error // a mail broke the reader: it comes again
+}
+
+// readAll reads the mails of a batch, several at once.
+func (s *folderSession) readAll(ctx context.Context, mails []wireMail) (batch, error) {
+	b := batch{uids: make([]uint32, len(mails))}
+	read, broke := make([]item, len(mails)), make([]error, len(mails))
+	var g errgroup.Group
+	g.SetLimit(s.b.p.o.Workers)
+	for i, m := range mails {
+		b.uids[i] = m.uid
+		if m.raw == nil {
+			s.b.p.metrics.vanished.Inc()
+			s.b.p.o.Log.Warn("a mail was removed before it was read", "mailbox", s.b.Name, "folder", s.folder, "uid", m.uid)
+			continue
+		}
+		g.Go(func() error { read[i], broke[i] = s.readOne(ctx, m); return nil })
 	}
+	_ = g.Wait() // each has its own error
+	for i, m := range mails {
+		switch {
+		case broke[i] != nil:
+			b.broke = broke[i]
+		case m.raw != nil:
+			b.items = append(b.items, read[i])
+		}
+	}
+	return b, nil
+}
+
+func (s *folderSession) readOne(ctx context.Context, m wireMail) (item, error) {
 	if m.received.IsZero() {
 		m.received = s.b.p.o.Now()
 	}
 	in, v, err := s.read(ctx, m)
 	if err != nil {
-		return err
+		return item{}, err
 	}
 	in.Folder, in.UIDValidity, in.UID = s.folder, s.at.Validity, m.uid
 	if m.cut {
@@ -36,7 +72,20 @@ func (s *folderSession) handle(ctx context.Context, m wireMail) error {
 	if v.Manual != "" {
 		s.b.p.metrics.manual.Inc()
 	}
-	return s.b.p.dispatch(ctx, in, v)
+	return item{in, v}, nil
+}
+
+// store gives the mails of a batch their outcome. When it returns no error that
+// is durable, and it gives the UIDs whose mails may be touched. Else the whole
+// batch comes again: what is stored is known.
+func (s *folderSession) store(ctx context.Context, b batch) ([]uint32, error) {
+	if err := s.b.p.dispatch(ctx, b.items); err != nil {
+		return nil, err
+	}
+	if b.broke != nil {
+		return nil, b.broke
+	}
+	return b.uids, nil
 }
 
 // read makes facts of a mail. A mail that breaks the reader is tried a few
@@ -86,34 +135,66 @@ func unread(raw []byte, received time.Time, mb Mailbox) (queue.Incoming, Verdict
 	return in, Verdict{Kind: classifier.KindOther, Why: "unread", Manual: "the reader broke on it"}
 }
 
-// dispatch takes a mail where it belongs. Everything here may run again for
-// the same mail.
-func (p *Poller) dispatch(ctx context.Context, in queue.Incoming, v Verdict) error {
-	kind := string(v.Kind)
-	if v.Aside != "" {
-		if err := p.machine(ctx, in, v); err != nil {
-			return err
+// dispatch takes mails where they belong. Everything here may run again for the
+// same mails.
+func (p *Poller) dispatch(ctx context.Context, items []item) error {
+	if err := p.tell(ctx, items); err != nil {
+		return err
+	}
+	var aside []queue.Aside
+	var cases []queue.Incoming
+	for _, l := range items {
+		switch {
+		case l.Aside != "":
+			aside = append(aside, queue.Aside{Why: l.Aside, Mail: l.Incoming})
+		case !l.onlyOptOut():
+			cases = append(cases, l.Incoming)
 		}
-		if err := p.d.Aside.SetAside(ctx, in, v.Aside); err != nil {
-			return fmt.Errorf("set aside uid %d of mailbox %q: %w", in.UID, in.Mailbox, err)
+	}
+	if len(aside) > 0 {
+		if err := p.d.Aside.SetAside(ctx, aside...); err != nil {
+			return fmt.Errorf("store mails of mailbox %q: %w", aside[0].Mail.Mailbox, err)
+		}
+	}
+	if len(cases) > 0 {
+		if _, err := p.d.Cases.OpenAll(ctx, cases); err != nil {
+			return fmt.Errorf("store mails of mailbox %q: %w", cases[0].Mailbox, err)
+		}
+	}
+	for _, l := range items {
+		kind := string(l.Kind)
+		if l.onlyOptOut() {
+			kind = "opt_out"
 		}
 		p.metrics.messages.WithLabelValues(kind).Inc()
-		return nil
 	}
-	if v.Token != "" {
-		if err := p.d.Optouts.OptOut(ctx, v.Token, in); err != nil {
-			return fmt.Errorf("opt out by mail, uid %d of mailbox %q: %w", in.UID, in.Mailbox, err)
-		}
-		if !more(in.Result) && v.Manual == "" {
-			p.metrics.messages.WithLabelValues("opt_out").Inc()
-			return nil
-		}
-	}
-	if _, err := p.d.Cases.Open(ctx, in); err != nil {
-		return fmt.Errorf("open case for uid %d of mailbox %q: %w", in.UID, in.Mailbox, err)
-	}
-	p.metrics.messages.WithLabelValues(kind).Inc()
 	return nil
+}
+
+// onlyOptOut tells of a mail to an unsubscribe address that asks for nothing
+// more: it needs no case.
+func (l item) onlyOptOut() bool {
+	return l.Aside == "" && l.Verdict.Token != "" && !more(l.Result) && l.Verdict.Manual == ""
+}
+
+// tell tells the rooms below of reports and opt-outs, several at once.
+func (p *Poller) tell(ctx context.Context, items []item) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(p.o.Workers)
+	for _, l := range items {
+		switch {
+		case l.Aside != "":
+			g.Go(func() error { return p.machine(ctx, l.Incoming, l.Verdict) })
+		case l.Verdict.Token != "":
+			g.Go(func() error {
+				if err := p.d.Optouts.OptOut(ctx, l.Verdict.Token, l.Incoming); err != nil {
+					return fmt.Errorf("opt out by mail, uid %d of mailbox %q: %w", l.UID, l.Mailbox, err)
+				}
+				return nil
+			})
+		}
+	}
+	return g.Wait()
 }
 
 // machine tells the rooms below what bounces and complaints mean.

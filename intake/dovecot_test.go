@@ -160,24 +160,24 @@ type counted struct {
 	n atomic.Int64
 }
 
-func (c *counted) count(err error) error {
+func (c *counted) count(n int, err error) error {
 	if err == nil {
-		c.n.Add(1)
+		c.n.Add(int64(n))
 	}
 	return err
 }
 
-func (c *counted) Open(ctx context.Context, in queue.Incoming) (queue.Ref, error) {
-	ref, err := c.Queue.Open(ctx, in)
-	return ref, c.count(err)
+func (c *counted) OpenAll(ctx context.Context, mails []queue.Incoming) ([]queue.Ref, error) {
+	refs, err := c.Queue.OpenAll(ctx, mails)
+	return refs, c.count(len(mails), err)
 }
 
-func (c *counted) SetAside(ctx context.Context, in queue.Incoming, why string) error {
-	return c.count(c.Queue.SetAside(ctx, in, why))
+func (c *counted) SetAside(ctx context.Context, list ...queue.Aside) error {
+	return c.count(len(list), c.Queue.SetAside(ctx, list...))
 }
 
 func (c *counted) OptOut(ctx context.Context, token string, in queue.Incoming) error {
-	return c.count(c.Queue.OptOut(ctx, token, in))
+	return c.count(1, c.Queue.OptOut(ctx, token, in))
 }
 
 // BenchmarkDovecotToCases stores in the real queue on a Redis that syncs every

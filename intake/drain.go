@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -62,40 +61,47 @@ func (s *folderSession) sweep(ctx context.Context) error {
 	return s.take(ctx, uids)
 }
 
-// take gives the mails their outcome. Three batches are in hand at once: one is
-// fetched while one is stored and one is moved.
+// take gives the mails their outcome. Four batches are in hand at once: one is
+// fetched while one is read, one stored and one moved.
 func (s *folderSession) take(ctx context.Context, uids []uint32) error {
+	g, ctx := errgroup.WithContext(ctx)
 	fetched := make(chan []wireMail, 1)
-	stored := make(chan []uint32, 1)
-	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(fetched)
-		return s.fetchAll(gctx, uids, fetched)
+		return s.fetchAll(ctx, uids, fetched)
 	})
-	g.Go(func() error {
-		defer close(stored)
-		for batch := range fetched {
-			done, err := s.store(gctx, batch)
-			if err != nil {
-				return err
-			}
-			select {
-			case stored <- done:
-			case <-gctx.Done():
-				return gctx.Err()
-			}
-		}
-		return nil
-	})
+	read := stage(ctx, g, fetched, s.readAll)
+	stored := stage(ctx, g, read, s.store)
 	g.Go(func() error {
 		for done := range stored {
-			if err := s.finish(gctx, done); err != nil {
+			if err := s.finish(ctx, done); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	return g.Wait()
+}
+
+// stage does one step with every batch of in, in a goroutine of g.
+func stage[A, B any](ctx context.Context, g *errgroup.Group, in <-chan A, step func(context.Context, A) (B, error)) <-chan B {
+	out := make(chan B, 1)
+	g.Go(func() error {
+		defer close(out)
+		for batch := range in {
+			done, err := step(ctx, batch)
+			if err != nil {
+				return err
+			}
+			select {
+			case out <- done:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	return out
 }
 
 // newer lists the UIDs above the checkpoint, lowest first. "n:*" always names
@@ -267,37 +273,6 @@ func (s *folderSession) fetchInto(got map[uint32]wireMail, uids []uint32, sectio
 		return fmt.Errorf("fetch mails in folder %q of mailbox %q: %w", s.folder, s.b.Name, err)
 	}
 	return nil
-}
-
-// store gives every mail of a batch its outcome, several at once.
-func (s *folderSession) store(ctx context.Context, batch []wireMail) ([]uint32, error) {
-	var mu sync.Mutex
-	var firstErr error
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, s.b.p.o.Workers)
-	for _, m := range batch {
-		slots <- struct{}{}
-		wg.Add(1)
-		go func() {
-			defer func() { <-slots; wg.Done() }()
-			if err := s.handle(ctx, m); err != nil {
-				mu.Lock()
-				if firstErr == nil {
-					firstErr = err
-				}
-				mu.Unlock()
-			}
-		}()
-	}
-	wg.Wait()
-	if firstErr != nil {
-		return nil, firstErr // the whole batch comes again: stored ones are known
-	}
-	done := make([]uint32, 0, len(batch))
-	for _, m := range batch {
-		done = append(done, m.uid)
-	}
-	return done, nil
 }
 
 // limited reads at most limit bytes of a literal and skips the rest.

@@ -42,28 +42,34 @@ func newStore() *store {
 
 func (s *store) set(away bool) { s.mu.Lock(); s.away = away; s.mu.Unlock() }
 
-func (s *store) Open(_ context.Context, in queue.Incoming) (queue.Ref, error) {
+func (s *store) OpenAll(_ context.Context, mails []queue.Incoming) ([]queue.Ref, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.calls++
-	if s.onOpen != nil {
-		s.onOpen()
+	refs := make([]queue.Ref, len(mails))
+	for i, in := range mails {
+		s.calls++
+		if s.onOpen != nil {
+			s.onOpen()
+		}
+		if s.away {
+			return nil, errAway
+		}
+		_, known := s.cases[in.ContentHash]
+		s.cases[in.ContentHash] = in
+		refs[i] = queue.Ref{Number: in.ContentHash[:8], New: !known}
 	}
-	if s.away {
-		return queue.Ref{}, errAway
-	}
-	_, known := s.cases[in.ContentHash]
-	s.cases[in.ContentHash] = in
-	return queue.Ref{Number: in.ContentHash[:8], New: !known}, nil
+	return refs, nil
 }
 
-func (s *store) SetAside(_ context.Context, in queue.Incoming, why string) error {
+func (s *store) SetAside(_ context.Context, list ...queue.Aside) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.away {
 		return errAway
 	}
-	s.aside[in.ContentHash] = why
+	for _, a := range list {
+		s.aside[a.Mail.ContentHash] = a.Why
+	}
 	return nil
 }
 

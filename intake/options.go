@@ -11,15 +11,15 @@ import (
 	"postern/queue"
 )
 
-// Cases stores requests; *queue.Queue is one. Open is idempotent and durable
-// when it returns.
+// Cases stores requests; *queue.Queue is one. OpenAll is idempotent, and the
+// mails are durable when it returns no error.
 type Cases interface {
-	Open(ctx context.Context, in queue.Incoming) (queue.Ref, error)
+	OpenAll(ctx context.Context, mails []queue.Incoming) ([]queue.Ref, error)
 }
 
 // Aside keeps machine mail where operators look through it.
 type Aside interface {
-	SetAside(ctx context.Context, in queue.Incoming, why string) error
+	SetAside(ctx context.Context, list ...queue.Aside) error
 }
 
 // Optouts acts on mail to an unsubscribe address.
@@ -55,7 +55,8 @@ type Options struct {
 	Lease time.Duration
 	// Batch is how many mails are fetched at once; default 250.
 	Batch int
-	// Workers is how many mails of a mailbox are stored at once; default 64.
+	// Workers is how many mails of a folder are read at once, which may wait for
+	// DNS, and how many reports and opt-outs are told at once; default 64.
 	Workers int
 	// BackoffMax bounds the wait after a failure, which begins at 1 s; after
 	// a refused log-in it begins at 30 s (IM-11). Default 5 min.

@@ -22,27 +22,40 @@ type Aside struct {
 	Mail       Incoming
 }
 
-// SetAside keeps a mail that became no case, with the reason in a closed word,
-// so that an operator can look through them and make a case of one with its
-// true receipt date (DSR-1). It is idempotent on the message's place. A bounce
-// at the reverse-path of a case marks that case (AR-10).
-func (q *Queue) SetAside(ctx context.Context, in Incoming, why string) error {
-	if err := q.bounced(ctx, in, why); err != nil {
-		return err
+// SetAside keeps mails that became no case, each with the reason in a closed
+// word, so that an operator can look through them and make a case of one with
+// its true receipt date (DSR-1). Of each only Why and Mail are read. It is
+// idempotent on the message's place. A bounce at the reverse-path of a case
+// marks that case (AR-10).
+func (q *Queue) SetAside(ctx context.Context, list ...Aside) error {
+	var calls []call
+	octets := 0
+	for _, a := range list {
+		if err := q.bounced(ctx, a.Mail, a.Why); err != nil {
+			return err
+		}
+		id := ulid.Make().String()
+		key, wrapped, err := q.vault.Make(id)
+		if err != nil {
+			return err
+		}
+		sealed, err := sealMail(key, id, a.Mail)
+		if err != nil {
+			return err
+		}
+		if len(calls) == 0 || len(calls[len(calls)-1].keys) == 2+fileCases || octets+len(sealed) > fileOctets {
+			calls, octets = append(calls, call{keys: []string{keySeen, keyAside}}), 0
+		}
+		last := &calls[len(calls)-1]
+		last.keys = append(last.keys, keyAsideMail(id))
+		last.args = append(last.args, seenField(a.Mail), id, millis(a.Mail.Received), wrapped, sealed, a.Why, a.Mail.Controller)
+		octets += len(sealed)
 	}
-	id := ulid.Make().String()
-	key, wrapped, err := q.vault.Make(id)
-	if err != nil {
-		return err
+	if len(calls) == 0 {
+		return nil
 	}
-	sealed, err := sealMail(key, id, in)
-	if err != nil {
-		return err
-	}
-	_, err = q.durable(ctx, asideScript, []string{keySeen, keyAside, keyAsideMail(id)},
-		seenField(in), id, millis(in.Received), wrapped, sealed, why, in.Controller)
-	if err != nil {
-		return fmt.Errorf("set aside uid %d in %q: %w", in.UID, in.Mailbox, err)
+	if _, err := q.durable(ctx, asideScript, calls...); err != nil {
+		return fmt.Errorf("set %d mails aside: %w", len(list), err)
 	}
 	return nil
 }

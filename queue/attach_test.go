@@ -107,11 +107,11 @@ func TestBounceOfLetterMarksCase(t *testing.T) {
 	require.NoError(t, err)
 	in := mailFrom("mailer-daemon@example.com")
 	in.ReplyToken, in.Result.Kind = w.q.CaseToken(no), classifier.KindBounce
-	require.NoError(t, w.q.SetAside(ctx, in, "delayed"))
+	require.NoError(t, w.q.SetAside(ctx, Aside{Why: "delayed", Mail: in}))
 	require.Equal(t, Answered, w.show(no).State, "a delay is no failure")
 	in.UID++
-	require.NoError(t, w.q.SetAside(ctx, in, bounceFailed))
-	require.NoError(t, w.q.SetAside(ctx, in, bounceFailed))
+	require.NoError(t, w.q.SetAside(ctx, Aside{Why: bounceFailed, Mail: in}))
+	require.NoError(t, w.q.SetAside(ctx, Aside{Why: bounceFailed, Mail: in}))
 	c, events, err := w.q.Show(ctx, no)
 	require.NoError(t, err)
 	require.Equal(t, Opened, c.State)
@@ -124,7 +124,7 @@ func TestBounceOfLetterMarksCase(t *testing.T) {
 	require.Equal(t, 1, n)
 	in.UID++
 	in.ReplyToken = in.ReplyToken[:8] + "aaaaaaaaaaaa"
-	require.NoError(t, w.q.SetAside(ctx, in, bounceFailed), "a forged token marks nothing")
+	require.NoError(t, w.q.SetAside(ctx, Aside{Why: bounceFailed, Mail: in}), "a forged token marks nothing")
 }
 
 // TestNewRightHasItsOwnPeriod: an extension of the first request does not

@@ -2,11 +2,14 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"postern/classifier"
 	"postern/gateway/address"
@@ -34,7 +37,7 @@ var addressPattern = regexp.MustCompile(`[^\s<>()\[\]"',;:]{1,64}@[^\s<>()\[\]"'
 // bind places the opt-outs of one mail of a case. Event ids derive from case
 // and mail, so that repeating it changes nothing.
 func (q *Queue) bind(ctx context.Context, no string, index int) error {
-	done, err := q.rdb.HExists(ctx, keyCase(no), "bound:"+strconv.Itoa(index)).Result()
+	done, err := q.rdb.HExists(ctx, keyCase(no), boundField(index)).Result()
 	if err != nil || done { // done: an operator may have reverted it since
 		return wrapf(err, "bind opt-outs of case %s", no)
 	}
@@ -46,18 +49,24 @@ func (q *Queue) bind(ctx context.Context, no string, index int) error {
 	if len(list) == 0 && flag == "" {
 		return nil
 	}
-	ids := make([]string, len(list))
-	for i, s := range list {
-		if ids[i], err = q.d.Optout.Suppress(ctx, s); err != nil {
-			return fmt.Errorf("suppress for case %s: %w", no, err)
-		}
+	ids, err := q.suppress(ctx, list)
+	if err != nil {
+		return fmt.Errorf("suppress for case %s: %w", no, err)
 	}
 	if len(list) > 0 {
-		if err := q.countOptOut(ctx, no, index, in); err != nil {
+		if err := q.countOptOuts(ctx, optOutMail{no, index, in}); err != nil {
 			return err
 		}
 	}
-	_, _, err = q.change(ctx, no, "bound:"+strconv.Itoa(index), func(c *Case, ch *changing) error {
+	_, _, err = q.change(ctx, no, boundField(index), noteBound(index, list, ids, flag))
+	return err
+}
+
+func boundField(index int) string { return "bound:" + strconv.Itoa(index) }
+
+// noteBound writes into a case what its mail bound.
+func noteBound(index int, list []consent.Suppression, ids []string, flag string) func(*Case, *changing) error {
+	return func(c *Case, ch *changing) error {
 		for i, s := range list {
 			e := Event{Actor: "rule", Action: ActSuppress, Reason: string(s.Reason), Data: map[string]string{"event": ids[i], "scope": string(s.Scope), "mail": strconv.Itoa(index)}}
 			if s.Reason == consent.Held {
@@ -70,8 +79,93 @@ func (q *Queue) bind(ctx context.Context, no string, index int) error {
 			c.addFlag(flag)
 		}
 		return nil
-	})
-	return err
+	}
+}
+
+// suppress binds opt-outs, several in one go where the registry can, and gives
+// their ids in order.
+func (q *Queue) suppress(ctx context.Context, list []consent.Suppression) ([]string, error) {
+	if many, ok := q.d.Optout.(ManyOptouts); ok && len(list) > 1 {
+		return many.SuppressAll(ctx, list)
+	}
+	ids := make([]string, len(list))
+	for i, s := range list {
+		var err error
+		if ids[i], err = q.d.Optout.Suppress(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}
+
+// bindAll binds the opt-outs of mails that were just stored: what opened a case
+// with few round trips for all, what joined one as bind does.
+func (q *Queue) bindAll(ctx context.Context, opened []*opening) error {
+	g := new(errgroup.Group)
+	g.SetLimit(sideBySide)
+	var all []consent.Suppression
+	var fresh []binding
+	for _, o := range opened {
+		switch {
+		case o.new != nil:
+			list, flag := q.suppressions(o.ref.Number, 0, o.in)
+			if len(list) > 0 || flag != "" {
+				fresh = append(fresh, binding{o, list, flag})
+				all = append(all, list...)
+			}
+		case o.index >= 0:
+			g.Go(func() error { return q.bind(ctx, o.ref.Number, o.index) })
+		}
+	}
+	return errors.Join(q.bindFresh(ctx, fresh, all), g.Wait())
+}
+
+// binding is what the first mail of a case binds.
+type binding struct {
+	*opening
+	list []consent.Suppression
+	flag string
+}
+
+// bindFresh binds all, which are the lists of fresh one after another. Nobody
+// but a worker knows these cases yet: they are changed as they were stored, and
+// the few that a worker touched meanwhile are bound one by one.
+func (q *Queue) bindFresh(ctx context.Context, fresh []binding, all []consent.Suppression) error {
+	if len(fresh) == 0 {
+		return nil
+	}
+	ids, err := q.suppress(ctx, all)
+	if err != nil {
+		return fmt.Errorf("suppress for %d cases: %w", len(fresh), err)
+	}
+	var counted []optOutMail
+	calls := make([]call, len(fresh))
+	for i, b := range fresh {
+		if len(b.list) > 0 {
+			counted = append(counted, optOutMail{b.ref.Number, 0, b.in})
+		}
+		if calls[i], err = q.changed(b.new.c, b.new.before, b.new.key, boundField(0), noteBound(0, b.list, ids[:len(b.list)], b.flag)); err != nil {
+			return err
+		}
+		ids = ids[len(b.list):]
+	}
+	if err := q.countOptOuts(ctx, counted...); err != nil {
+		return err
+	}
+	answers, err := q.durable(ctx, changeScript, calls...)
+	if err != nil {
+		return fmt.Errorf("note what %d cases bound: %w", len(fresh), err)
+	}
+	for i, b := range fresh {
+		word, _, err := pairOf(answers[i])
+		if err == nil && word == "again" {
+			err = q.bind(ctx, b.ref.Number, 0)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // suppressions is what a mail's opt-outs bind, each with its stable id; flag

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -79,39 +80,14 @@ func (q *Queue) change(ctx context.Context, no, once string, fn func(*Case, *cha
 		if once != "" && before[once] != "" {
 			return "once", "", nil
 		}
-		state := c.State
-		ch := &changing{before: before, extra: map[string]string{}, due: "-", unremind: []string{}, remind: [][2]string{}, jobs: [][3]string{}}
-		if err := fn(c, ch); err != nil {
+		one, err := q.changed(c, before, key, once, fn)
+		if err != nil {
 			return "", "", err
 		}
-		if state.Live() && !c.State.Live() {
-			c.EndedAt, ch.due, ch.unremind = q.o.Now(), "", allReminders(no)
+		answer, err := q.durable(ctx, changeScript, one)
+		if err == nil {
+			word, value, err = pairOf(answer[0])
 		}
-		args := changeArgs{No: no, V: before["v"], Once: once, Seen: append([]string{}, ch.seen...), NewMid: ch.newMid,
-			Fields: c.changed(before), Events: []string{}, Due: ch.due, Unremind: ch.unremind, Remind: ch.remind, Jobs: ch.jobs}
-		maps.Copy(args.Fields, ch.extra)
-		if ch.letter != nil {
-			args.LetterAt = millis(ch.letter.At)
-			if args.Letter, err = ch.letter.seal(key, no); err != nil {
-				return "", "", err
-			}
-		}
-		if ch.mail != nil {
-			if args.Mail, err = sealMail(key, no, *ch.mail); err != nil {
-				return "", "", err
-			}
-		}
-		for i := range ch.events {
-			e := &ch.events[i]
-			e.stamp(q.o.Now(), state, c.State)
-			text, err := e.encode(key, no)
-			if err != nil {
-				return "", "", err
-			}
-			args.Events = append(args.Events, text)
-		}
-		keys := []string{keyCase(no), keyMails(no), keyLog(no), keySeen, keyMID, keyDue, keyRemind, keyWork, keyOut(no), keyLater, keyTouched, keyTick}
-		word, value, err = q.eval(ctx, changeScript, keys, args)
 		if err != nil {
 			return "", "", fmt.Errorf("change case %s: %w", no, err)
 		}
@@ -123,6 +99,49 @@ func (q *Queue) change(ctx context.Context, no, once string, fn func(*Case, *cha
 		}
 	}
 	return "", "", fmt.Errorf("change case %s: others changed it %d times meanwhile", no, changeTries)
+}
+
+// changed lets fn alter a case that was read with the fields before, and gives
+// the run of the script that stores the outcome.
+func (q *Queue) changed(c *Case, before map[string]string, key *vault.Key, once string, fn func(*Case, *changing) error) (call, error) {
+	state, no := c.State, c.Number
+	ch := &changing{before: before, extra: map[string]string{}, due: "-", unremind: []string{}, remind: [][2]string{}, jobs: [][3]string{}}
+	err := fn(c, ch)
+	if err != nil {
+		return call{}, err
+	}
+	if state.Live() && !c.State.Live() {
+		c.EndedAt, ch.due, ch.unremind = q.o.Now(), "", allReminders(no)
+	}
+	args := changeArgs{No: no, V: before["v"], Once: once, Seen: append([]string{}, ch.seen...), NewMid: ch.newMid,
+		Fields: c.changed(before), Events: []string{}, Due: ch.due, Unremind: ch.unremind, Remind: ch.remind, Jobs: ch.jobs}
+	maps.Copy(args.Fields, ch.extra)
+	if ch.letter != nil {
+		args.LetterAt = millis(ch.letter.At)
+		if args.Letter, err = ch.letter.seal(key, no); err != nil {
+			return call{}, err
+		}
+	}
+	if ch.mail != nil {
+		if args.Mail, err = sealMail(key, no, *ch.mail); err != nil {
+			return call{}, err
+		}
+	}
+	for i := range ch.events {
+		e := &ch.events[i]
+		e.stamp(q.o.Now(), state, c.State)
+		text, err := e.encode(key, no)
+		if err != nil {
+			return call{}, err
+		}
+		args.Events = append(args.Events, text)
+	}
+	raw, err := json.Marshal(args)
+	if err != nil {
+		return call{}, fmt.Errorf("encode change of case %s: %w", no, err)
+	}
+	keys := []string{keyCase(no), keyMails(no), keyLog(no), keySeen, keyMID, keyDue, keyRemind, keyWork, keyOut(no), keyLater, keyTouched, keyTick}
+	return call{keys, []any{string(raw)}}, nil
 }
 
 // stamp fills what the caller of change left out.

@@ -28,39 +28,61 @@ func (q *Queue) source(in Incoming) string {
 	return q.vault.Lookups("source", from)[0]
 }
 
-// countOptOut remembers that a mail's opt-outs bind and rings the alarm once
-// per window where one source sends too many: they all bind, but an operator
-// has to look (design D13).
-func (q *Queue) countOptOut(ctx context.Context, no string, index int, in Incoming) error {
-	now := q.o.Now()
-	source := q.source(in)
-	mail := no + " " + strconv.Itoa(index)
-	if err := q.rdb.ZAddNX(ctx, keyOptOut, redis.Z{Score: float64(now.UnixMilli()), Member: mail + " " + source}).Err(); err != nil {
-		return fmt.Errorf("count opt-out of case %s: %w", no, err)
-	}
-	if source == "" {
+// optOutMail is a mail of a case whose opt-outs bind.
+type optOutMail struct {
+	no    string
+	index int
+	in    Incoming
+}
+
+// countOptOuts remembers that the opt-outs of mails bind and rings the alarm
+// once per window where one source sends too many: they all bind, but an
+// operator has to look (design D13).
+func (q *Queue) countOptOuts(ctx context.Context, mails ...optOutMail) error {
+	if len(mails) == 0 {
 		return nil
 	}
-	var count *redis.IntCmd
+	now := q.o.Now()
+	last := map[string]optOutMail{} // of each source
+	counts := map[string]*redis.IntCmd{}
+	at := float64(now.UnixMilli())
 	_, err := q.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		p.ZAddNX(ctx, keyFlood(source), redis.Z{Score: float64(now.UnixMilli()), Member: mail})
-		p.ZRemRangeByScore(ctx, keyFlood(source), "-inf", millis(now.Add(-48*time.Hour)))
-		count = p.ZCount(ctx, keyFlood(source), millis(now.Add(-q.o.FloodWindow)), "+inf")
-		p.Expire(ctx, keyFlood(source), 48*time.Hour)
+		var all []redis.Z
+		bySource := map[string][]redis.Z{}
+		for _, m := range mails {
+			source := q.source(m.in)
+			member := m.no + " " + strconv.Itoa(m.index)
+			all = append(all, redis.Z{Score: at, Member: member + " " + source})
+			if source != "" {
+				bySource[source] = append(bySource[source], redis.Z{Score: at, Member: member})
+				last[source] = m
+			}
+		}
+		p.ZAddNX(ctx, keyOptOut, all...)
+		for source, members := range bySource {
+			p.ZAddNX(ctx, keyFlood(source), members...)
+			p.ZRemRangeByScore(ctx, keyFlood(source), "-inf", millis(now.Add(-48*time.Hour)))
+			counts[source] = p.ZCount(ctx, keyFlood(source), millis(now.Add(-q.o.FloodWindow)), "+inf")
+			p.Expire(ctx, keyFlood(source), 48*time.Hour)
+		}
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("count opt-out of case %s: %w", no, err)
+		return fmt.Errorf("count opt-outs of %d mails: %w", len(mails), err)
 	}
-	if count.Val() < int64(q.o.FloodCount) {
-		return nil
+	for source, count := range counts {
+		if count.Val() < int64(q.o.FloodCount) {
+			continue
+		}
+		first, err := q.rdb.SetNX(ctx, keyAlarm(source), "1", q.o.FloodWindow).Result()
+		if err != nil {
+			return fmt.Errorf("ring flood alarm: %w", err)
+		}
+		if first {
+			q.o.Log.Error("many opt-outs from one source, see whether they are forged", "source", source, "count", count.Val())
+			q.tell(ctx, Notice{Kind: "optout-flood", Case: last[source].no, Controller: last[source].in.Controller, Reason: source})
+		}
 	}
-	first, err := q.rdb.SetNX(ctx, keyAlarm(source), "1", q.o.FloodWindow).Result()
-	if err != nil || !first {
-		return wrapf(err, "ring flood alarm")
-	}
-	q.o.Log.Error("many opt-outs from one source, see whether they are forged", "source", source, "count", count.Val())
-	q.tell(ctx, Notice{Kind: "optout-flood", Case: no, Controller: in.Controller, Reason: source})
 	return nil
 }
 

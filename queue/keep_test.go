@@ -28,7 +28,7 @@ func TestSweep(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, w.q.LegalHold(ctx, held, true, "operator:eve", "law suit"))
 	first := w.show(bare).Mails[0]
-	require.NoError(t, w.q.SetAside(ctx, mailFrom("carol@example.com"), "spam"))
+	require.NoError(t, w.q.SetAside(ctx, Aside{Why: "spam", Mail: mailFrom("carol@example.com")}))
 	s, err := w.q.Sweep(ctx)
 	require.NoError(t, err)
 	require.Zero(t, s)

@@ -81,7 +81,7 @@ func (s *site) receive(t *testing.T, uid uint32, from string, raw []byte) {
 		intake.Mailbox{Name: "privacy", Controller: "c", Addresses: []string{"privacy@" + s.domain}}, asks{})
 	in.Folder, in.UIDValidity, in.UID = "INBOX", 1, uid
 	if v.Aside != "" {
-		require.NoError(t, s.q.SetAside(context.Background(), in, v.Aside))
+		require.NoError(t, s.q.SetAside(context.Background(), queue.Aside{Why: v.Aside, Mail: in}))
 	} else {
 		_, err := s.q.Open(context.Background(), in)
 		require.NoError(t, err)

@@ -21,31 +21,19 @@ var errTaken = errors.New("case number taken")
 // place in the mailbox and on its bytes; the same Message-ID with other bytes
 // from the same person is attached, never dropped.
 func (q *Queue) Open(ctx context.Context, in Incoming) (Ref, error) {
-	ref, index, err := q.store(ctx, in)
+	refs, err := q.OpenAll(ctx, []Incoming{in})
 	if err != nil {
-		return Ref{}, fmt.Errorf("open case for uid %d in %q: %w", in.UID, in.Mailbox, err)
+		return Ref{}, err
 	}
-	if index >= 0 {
-		// The worker has this on its list too: a failure here is not lost.
-		if err := q.bind(context.WithoutCancel(ctx), ref.Number, index); err != nil {
-			q.o.Log.Warn("opt-out not yet bound, a worker will repeat it", "case", ref.Number, "err", err)
-		}
-	}
-	return ref, nil
+	return refs[0], nil
 }
 
-// store finds or makes the case; index is the mail's place in it, -1 if the
-// mail was stored before.
-func (q *Queue) store(ctx context.Context, in Incoming) (Ref, int, error) {
-	if in.Received.IsZero() {
-		in.Received = q.o.Now()
+// storeOne finds or makes the case of one mail whose parent is known; index is
+// the mail's place in it, -1 if the mail was stored before.
+func (q *Queue) storeOne(ctx context.Context, in Incoming, parent string, byMID bool) (Ref, int, error) {
+	if parent != "" {
+		return q.attach(ctx, parent, in)
 	}
-	if no, err := q.parent(ctx, in); err != nil {
-		return Ref{}, 0, err
-	} else if no != "" {
-		return q.attach(ctx, no, in)
-	}
-	byMID := true
 	for range 8 {
 		ref, index, other, err := q.create(ctx, in, byMID)
 		switch {
@@ -66,37 +54,6 @@ func (q *Queue) store(ctx context.Context, in Incoming) (Ref, int, error) {
 		byMID = false // a reused Message-ID of someone else: a case of its own
 	}
 	return Ref{}, 0, errors.New("no free case number after 8 draws")
-}
-
-// parent finds the case a mail names: by its number, in subject or reply
-// token, or by the Message-ID of what it answers.
-func (q *Queue) parent(ctx context.Context, in Incoming) (string, error) {
-	numbers := []string{q.ParseCaseToken(in.ReplyToken), FindCaseNo(in.CaseNo)}
-	for _, id := range append([]string{in.InReplyTo}, in.References...) {
-		numbers = append(numbers, FindCaseNo(id))
-		if id == "" {
-			continue
-		}
-		found, err := q.rdb.HMGet(ctx, keyMID, q.vault.Lookups("mid", in.Controller+"\x00"+id)...).Result()
-		if err != nil {
-			return "", fmt.Errorf("look up thread: %w", err)
-		}
-		for _, f := range found {
-			if no, ok := f.(string); ok {
-				numbers = append(numbers, no)
-			}
-		}
-	}
-	for _, no := range slices.Compact(numbers) {
-		if no == "" {
-			continue
-		}
-		found, err := q.living(ctx, no, in.Controller)
-		if err != nil || found != "" {
-			return found, err
-		}
-	}
-	return "", nil
 }
 
 // living follows a merged case to the one that lives on; "" if the case is
@@ -134,42 +91,20 @@ func (q *Queue) samePerson(ctx context.Context, no string, in Incoming) (bool, e
 
 // create stores a new case. other is the case that has the same Message-ID.
 func (q *Queue) create(ctx context.Context, in Incoming, byMID bool) (ref Ref, index int, other string, err error) {
-	no, err := newNumber()
+	d, err := q.draft(in, byMID)
 	if err != nil {
 		return Ref{}, 0, "", err
 	}
-	key, wrapped, err := q.vault.Make(no)
-	if err != nil {
+	if err := q.file(ctx, []*draft{d}); err != nil {
 		return Ref{}, 0, "", err
 	}
-	c, p := q.newCase(no, in)
-	args := openArgs{
-		No: no, Seen: seenFields(in), Mids: []string{}, Fields: c.fields(),
-		Received: millis(c.Received), Due: millis(c.Due),
-		Remind: remindMembers(no, p.reminders(c.Received), q.o.Now()), Person: subjectText(c.Subject),
-	}
-	args.Fields["key"] = wrapped
-	if mids := q.midKeys(in); len(mids) > 0 && byMID {
-		args.Mids, args.NewMid = mids, mids[0]
-	}
-	if args.Mail, err = sealMail(key, no, in); err != nil {
-		return Ref{}, 0, "", err
-	}
-	if args.Events, err = openingEvents(q, key, c); err != nil {
-		return Ref{}, 0, "", err
-	}
-	keys := []string{keyCase(no), keyMails(no), keyLog(no), keySeen, keyMID, keyAll, keyDue, keyRemind, keyWork, keyPerson(subjectText(c.Subject)), keyTouched, keyTick}
-	word, value, err := q.eval(ctx, openScript, keys, args)
-	if err != nil {
-		return Ref{}, 0, "", err
-	}
-	switch word {
+	switch d.word {
 	case "new":
-		return Ref{no, true}, 0, "", nil
+		return Ref{d.c.Number, true}, 0, "", nil
 	case "dup":
-		return Ref{strings.TrimPrefix(value, "aside:"), false}, -1, "", nil
+		return refOf(d.value), -1, "", nil
 	case "attach":
-		return Ref{}, 0, value, nil
+		return Ref{}, 0, d.value, nil
 	}
 	return Ref{}, 0, "", errTaken
 }
@@ -310,3 +245,6 @@ func (q *Queue) midKeys(in Incoming) []string {
 	}
 	return q.vault.Lookups("mid", in.Controller+"\x00"+in.MessageID)
 }
+
+// refOf is where a mail was stored before; a mail set aside has an id.
+func refOf(value string) Ref { return Ref{strings.TrimPrefix(value, "aside:"), false} }

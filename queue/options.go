@@ -23,6 +23,12 @@ type Optout interface {
 	Suppress(ctx context.Context, s consent.Suppression) (string, error)
 }
 
+// ManyOptouts is an Optout that binds several opt-outs in one go, faster than
+// one by one; *consent.Registry is one. SuppressAll gives their ids in order.
+type ManyOptouts interface {
+	SuppressAll(ctx context.Context, list []consent.Suppression) ([]string, error)
+}
+
 // Releaser ends an opt-out that an operator found wrong; *consent.Registry is
 // one. RevertOptOuts needs an Optout that is one too.
 type Releaser interface {

@@ -224,8 +224,8 @@ func TestOptOutByToken(t *testing.T) {
 func TestSetAsideAndPromote(t *testing.T) {
 	w := newWorld(t)
 	in := mailFrom("alice@example.com", classifier.Access)
-	require.NoError(t, w.q.SetAside(ctx, in, "spam"))
-	require.NoError(t, w.q.SetAside(ctx, in, "spam"))
+	require.NoError(t, w.q.SetAside(ctx, Aside{Why: "spam", Mail: in}))
+	require.NoError(t, w.q.SetAside(ctx, Aside{Why: "spam", Mail: in}))
 	list, err := w.q.Asides(ctx, 0, 0)
 	require.NoError(t, err)
 	require.Len(t, list, 1)

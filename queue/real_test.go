@@ -167,7 +167,7 @@ func TestRealRedis(t *testing.T) {
 	w := newWorldOn(t, rdb)
 	no := w.open(classifier.Access, classifier.WithdrawConsent)
 	aside := mailFrom("carol@example.com", classifier.Access)
-	require.NoError(t, w.q.SetAside(ctx, aside, "spam"))
+	require.NoError(t, w.q.SetAside(ctx, Aside{Why: "spam", Mail: aside}))
 	srv.Kill()
 	in := mailFrom("bob@example.com", classifier.Objection)
 	_, err := w.q.Open(ctx, in)

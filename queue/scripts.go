@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	_ "embed"
-	"encoding/json"
 	"fmt"
 
 	"github.com/redis/go-redis/v9"
@@ -37,21 +36,6 @@ var (
 	quietScript  = redis.NewScript(quietText)
 )
 
-// openArgs is ARGV 1 of open.lua.
-type openArgs struct {
-	No       string            `json:"no"`
-	Seen     []string          `json:"seen"`
-	Mids     []string          `json:"mids"`
-	NewMid   string            `json:"newmid"`
-	Fields   map[string]string `json:"fields"`
-	Mail     string            `json:"mail"`
-	Events   []string          `json:"events"`
-	Received string            `json:"received"`
-	Due      string            `json:"due"`
-	Remind   [][2]string       `json:"remind"`
-	Person   string            `json:"person"`
-}
-
 // changeArgs is ARGV 1 of change.lua.
 type changeArgs struct {
 	No       string            `json:"no"`
@@ -70,55 +54,62 @@ type changeArgs struct {
 	Jobs     [][3]string       `json:"jobs"`
 }
 
-// eval runs a script that answers with a pair of words. With WAITAOF at hand
-// the answer is given only after the local AOF is on disk (design D11); both
-// travel in one pipeline, hence over one connection.
-func (q *Queue) eval(ctx context.Context, s *redis.Script, keys []string, args any) (word, value string, err error) {
-	raw, err := json.Marshal(args)
-	if err != nil {
-		return "", "", fmt.Errorf("encode script arguments: %w", err)
-	}
-	res, err := q.durable(ctx, s, keys, string(raw))
-	if err != nil {
-		return "", "", err
-	}
+// call is one run of a script.
+type call struct {
+	keys []string
+	args []any
+}
+
+// pairOf reads an answer of two words.
+func pairOf(res any) (word, value string, err error) {
 	pair, ok := res.([]any)
 	if !ok || len(pair) != 2 {
 		return "", "", fmt.Errorf("script answered %T", res)
 	}
-	word, _ = pair[0].(string)
-	value, _ = pair[1].(string)
-	return word, value, nil
+	return text(pair[0]), text(pair[1]), nil
 }
 
-func (q *Queue) durable(ctx context.Context, s *redis.Script, keys []string, args ...any) (any, error) {
-	if !q.waitAOF {
-		return s.Run(ctx, q.rdb, keys, args...).Result()
-	}
+// durable runs a script once per call, one after another. With WAITAOF at hand
+// the answers are given only after the local AOF is on disk (design D11); all
+// travel in one pipeline, hence over one connection. It fails as a whole at
+// the first error: calls may be repeated.
+func (q *Queue) durable(ctx context.Context, s *redis.Script, calls ...call) ([]any, error) {
 	if err := q.loaded(ctx, s); err != nil {
 		return nil, err
 	}
-	var cmd, wait *redis.Cmd
+	cmds := make([]*redis.Cmd, len(calls))
+	var wait *redis.Cmd
 	_, err := q.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		cmd = p.EvalSha(ctx, s.Hash(), keys, args...)
-		wait = p.Do(ctx, "WAITAOF", 1, 0, 5000)
+		for i, c := range calls {
+			cmds[i] = p.EvalSha(ctx, s.Hash(), c.keys, c.args...)
+		}
+		if q.waitAOF {
+			wait = p.Do(ctx, "WAITAOF", 1, 0, 5000)
+		}
 		return nil
 	})
-	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
-		q.scripts.Delete(s.Hash())
-		return q.durable(ctx, s, keys, args...)
-	}
-	if cmd.Err() != nil {
-		return nil, cmd.Err()
+	out := make([]any, len(calls))
+	for i, cmd := range cmds {
+		if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+			q.scripts.Delete(s.Hash())
+			return q.durable(ctx, s, calls...)
+		}
+		if cmd.Err() != nil {
+			return nil, cmd.Err()
+		}
+		out[i] = cmd.Val()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("wait for the append-only file: %w", err)
+	}
+	if wait == nil {
+		return out, nil
 	}
 	counts, err := wait.Slice()
 	if err != nil || len(counts) == 0 || fmt.Sprint(counts[0]) != "1" {
 		return nil, fmt.Errorf("wait for the append-only file: not on disk after 5 s")
 	}
-	return cmd.Val(), nil
+	return out, nil
 }
 
 // loaded makes sure the server knows the script, once per process and again

@@ -96,9 +96,59 @@ func (b binder) finish(err error) (string, error) {
 // the same suppression while it stands. Errors wrap ErrRefused where something
 // is missing.
 func (r *Registry) Suppress(ctx context.Context, s Suppression) (id string, err error) {
+	b, err := r.suppression(s)
+	if err != nil {
+		return "", err
+	}
+	r.met.optOuts.WithLabelValues(string(s.Reason), sourceLabel(s.Source)).Inc()
+	return r.bind(ctx, b)
+}
+
+// SuppressAll is Suppress for several: one fsync for all of them and one flight
+// to Redis. Those whose ID was used before are then done one by one. The ids
+// come in order; none with an error, after which all may be repeated.
+func (r *Registry) SuppressAll(ctx context.Context, list []Suppression) (ids []string, err error) {
+	ids = make([]string, len(list))
+	changes, records := make([]*change, len(list)), make([]ledger.Record, len(list))
+	for i, s := range list {
+		b, err := r.suppression(s)
+		if err != nil {
+			return nil, err
+		}
+		p, rec := b.build(b.id, eventID{})
+		ids[i], records[i] = b.id.of(b.subject), rec
+		changes[i] = &change{subject: b.subject, controller: b.controller, parts: []part{p}}
+	}
+	if len(list) == 0 {
+		return nil, nil
+	}
+	if err := r.journal.write(changes, records); err != nil {
+		return nil, err
+	}
+	added, err := bounded(ctx, r, r.opts.WriteTimeout, func(ctx context.Context) ([]int, error) {
+		return r.applyJournalled(ctx, changes)
+	})
+	if err != nil {
+		r.journal.setStuck(changes)
+		return nil, fmt.Errorf("bring %d opt-outs to the store: %w", len(list), err)
+	}
+	for i, s := range list {
+		if added[i] > 0 {
+			r.met.optOuts.WithLabelValues(string(s.Reason), sourceLabel(s.Source)).Inc()
+			continue
+		}
+		if ids[i], err = r.Suppress(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}
+
+// suppression checks s and makes the opt-out of it.
+func (r *Registry) suppression(s Suppression) (binder, error) {
 	now := r.opts.Now()
 	if err := checkSuppression(s); err != nil {
-		return "", err
+		return binder{}, err
 	}
 	if s.Time.IsZero() || s.Time.After(now) {
 		s.Time = now
@@ -106,7 +156,7 @@ func (r *Registry) Suppress(ctx context.Context, s Suppression) (id string, err 
 	subject := r.subjectOf(s.Controller, s.Address, s.Subject)
 	first, err := idFor(subject, s.ID)
 	if err != nil {
-		return "", err
+		return binder{}, err
 	}
 	build := func(id, repeats eventID) (part, ledger.Record) {
 		x := suppEntry{
@@ -130,8 +180,7 @@ func (r *Registry) Suppress(ctx context.Context, s Suppression) (id string, err 
 		}
 		return first, false, err
 	}
-	r.met.optOuts.WithLabelValues(string(s.Reason), sourceLabel(s.Source)).Inc()
-	return r.bind(ctx, binder{subject: subject, controller: s.Controller, id: first, build: build, stands: stands, reused: s.ID != ""})
+	return binder{subject: subject, controller: s.Controller, id: first, build: build, stands: stands, reused: s.ID != ""}, nil
 }
 
 // liftedAtAll tells whether any sign-up came after e.

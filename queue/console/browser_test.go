@@ -89,7 +89,7 @@ func staged(w *world) map[string]string {
 	for i, why := range []string{"spam", "auto_reply", "bounce"} {
 		in = w.mail(fmt.Sprintf("aside%d@example.com", i), "I am out of the office until Monday.")
 		in.Subject = "Out of office"
-		require.NoError(w.t, w.q.SetAside(w.t.Context(), in, why))
+		require.NoError(w.t, w.q.SetAside(w.t.Context(), queue.Aside{Why: why, Mail: in}))
 	}
 	return no
 }

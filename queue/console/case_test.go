@@ -334,7 +334,7 @@ func TestByHandAndAside(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, resp.StatusCode)
 	require.Contains(t, page, "Wants a copy.", "what was typed stays")
 
-	require.NoError(t, w.q.SetAside(t.Context(), w.mail("alice@example.com", "Please tell me what you hold.", classifier.Access), "spam"))
+	require.NoError(t, w.q.SetAside(t.Context(), queue.Aside{Why: "spam", Mail: w.mail("alice@example.com", "Please tell me what you hold.", classifier.Access)}))
 	page = b.get("/aside")
 	require.Contains(t, page, "alice@example.com")
 	list, err := w.q.Asides(t.Context(), 10, 0)

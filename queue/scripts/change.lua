@@ -16,9 +16,16 @@ for _, f in ipairs(a.seen) do
 end
 if a.once ~= '' and redis.call('HEXISTS', KEYS[1], a.once) == 1 then return {'once', ''} end
 if v ~= a.v then return {'again', ''} end
-for k, x in pairs(a.fields) do redis.call('HSET', KEYS[1], k, x) end
-if a.once ~= '' then redis.call('HSET', KEYS[1], a.once, '1') end
-redis.call('HINCRBY', KEYS[1], 'v', 1)
+local set = {'v', tonumber(v) + 1}
+for k, x in pairs(a.fields) do
+  set[#set + 1] = k
+  set[#set + 1] = x
+end
+if a.once ~= '' then
+  set[#set + 1] = a.once
+  set[#set + 1] = '1'
+end
+redis.call('HSET', KEYS[1], unpack(set))
 redis.call('ZADD', KEYS[11], redis.call('INCR', KEYS[12]), a.no)
 local index = ''
 if a.mail ~= '' then

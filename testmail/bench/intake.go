@@ -7,17 +7,20 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
+	"github.com/redis/go-redis/v9"
 
 	"postern/classifier"
 	"postern/testmail/env"
@@ -52,13 +55,12 @@ func benchIntake(ctx context.Context, h *host, args []string) error {
 	if err != nil {
 		return err
 	}
-	floor, err := fetchOnly(dovecot, *mails)
+	floor, err := fetchOnly(dovecot, *mails, size)
 	if err != nil {
 		return fmt.Errorf("fetch only: %w", err)
 	}
-	binary := build(h)
-	began := time.Now()
-	i := install(h, binary, sink.Addr(), dovecot)
+	i := install(h, build(h), sink.Addr(), dovecot)
+	began := i.started
 	for read := 0; read < *mails; {
 		if read, err = i.readMails(ctx); err != nil {
 			return err
@@ -68,12 +70,19 @@ func benchIntake(ctx context.Context, h *host, args []string) error {
 		}
 	}
 	took := time.Since(began)
-	used := groupUsage(i.proc.Pid())
+	used, store := groupUsage(i.proc.Pid()), groupUsage(i.redis.Pid())
+	asked, err := commands(ctx, i.redis)
+	if err != nil {
+		return err
+	}
+	perMail := func(cpu time.Duration) float64 { return cpu.Seconds() * 1000 / float64(*mails) }
 	rate, bare := float64(*mails)/took.Seconds(), float64(*mails)/floor.Seconds()
 	fmt.Printf("%d mails, %d bytes each on average, every write of Redis synced:\n", *mails, size / *mails)
 	fmt.Printf("  fetched and thrown away   %6.0f mails/s\n", bare)
 	fmt.Printf("  read, stored and moved    %6.0f mails/s (%.2f of it), %.2f ms of CPU a mail, peak memory %d MB\n",
-		rate, rate/bare, used.cpu.Seconds()*1000/float64(*mails), peakMemory(i.proc.Pid())>>20)
+		rate, rate/bare, perMail(used.cpu), peakMemory(i.proc.Pid())>>20)
+	fmt.Printf("  Redis meanwhile           %6.1f commands and %.2f ms of CPU a mail: %s\n",
+		float64(asked.total)/float64(*mails), perMail(store.cpu), asked.most(*mails))
 	fmt.Printf("  classifier alone, a core  %6.0f mails/s at %d bytes of text, %d MB held\n", alone.rate, alone.size, alone.held>>20)
 	return nil
 }
@@ -166,7 +175,7 @@ func openInbox(d *env.DovecotServer) (*imapclient.Client, error) {
 
 // fetchOnly reads every body and does nothing with it. The mailbox was opened
 // before, so that both sides find Dovecot's index made.
-func fetchOnly(d *env.DovecotServer, n int) (time.Duration, error) {
+func fetchOnly(d *env.DovecotServer, n, size int) (time.Duration, error) {
 	c, err := openInbox(d)
 	if err != nil {
 		return 0, err
@@ -175,18 +184,19 @@ func fetchOnly(d *env.DovecotServer, n int) (time.Duration, error) {
 	began := time.Now()
 	section := &imap.FetchItemBodySection{Peek: true}
 	cmd := c.Fetch(imap.SeqSet{{Start: 1}}, &imap.FetchOptions{UID: true, InternalDate: true, BodySection: []*imap.FetchItemBodySection{section}})
-	got := 0
+	got, octets := 0, 0
 	for m := cmd.Next(); m != nil; m = cmd.Next() {
-		if _, err := m.Collect(); err != nil {
+		mail, err := m.Collect()
+		if err != nil {
 			return 0, err
 		}
-		got++
+		got, octets = got+1, octets+len(mail.FindBodySection(section))
 	}
 	if err := cmd.Close(); err != nil {
 		return 0, err
 	}
-	if got != n {
-		return 0, fmt.Errorf("%d of %d mails came", got, n)
+	if got != n || octets < size { // line ends may have grown
+		return 0, fmt.Errorf("%d of %d mails came, %d of %d octets", got, n, octets, size)
 	}
 	return time.Since(began), nil
 }
@@ -197,13 +207,17 @@ func (i *installation) readMails(ctx context.Context) (int, error) {
 	return int(n), err
 }
 
+// metricEvery is how often a running postern is asked for a metric: seldom
+// enough that answering costs nothing to speak of.
+const metricEvery = 200 * time.Millisecond
+
 // metric waits a moment, then sums up a metric of the running postern over all
 // its labels.
 func (i *installation) metric(ctx context.Context, name string) (total float64, err error) {
 	select {
 	case <-ctx.Done():
 		return 0, ctx.Err()
-	case <-time.After(20 * time.Millisecond):
+	case <-time.After(metricEvery):
 	}
 	resp, err := http.Get("http://" + i.Operator + "/metrics")
 	if err != nil {
@@ -224,6 +238,52 @@ func (i *installation) metric(ctx context.Context, name string) (total float64, 
 		}
 	}
 	return total, nil
+}
+
+// commandCounts are how often a Redis ran each command.
+type commandCounts struct {
+	by    map[string]int
+	total int
+}
+
+// commands asks a Redis what it ran so far; calls from within scripts count,
+// too.
+func commands(ctx context.Context, r *env.RedisServer) (c commandCounts, err error) {
+	options, err := redis.ParseURL(r.URL())
+	if err != nil {
+		return c, err
+	}
+	rdb := redis.NewClient(options)
+	defer func() { _ = rdb.Close() }()
+	stats, err := rdb.Info(ctx, "commandstats").Result()
+	if err != nil {
+		return c, err
+	}
+	c.by = map[string]int{}
+	for _, line := range strings.Split(stats, "\r\n") {
+		name, rest, ok := strings.Cut(strings.TrimPrefix(line, "cmdstat_"), ":calls=")
+		if !ok {
+			continue
+		}
+		n, err := strconv.Atoi(rest[:strings.IndexByte(rest, ',')])
+		if err != nil {
+			return c, err
+		}
+		c.by[name], c.total = n, c.total+n
+	}
+	return c, nil
+}
+
+// most names the commands that ran at least once in ten mails, most first.
+func (c commandCounts) most(mails int) string {
+	var out []string
+	names := slices.SortedFunc(maps.Keys(c.by), func(a, b string) int { return c.by[b] - c.by[a] })
+	for _, name := range names {
+		if n := float64(c.by[name]) / float64(mails); n >= 0.1 {
+			out = append(out, fmt.Sprintf("%s %.1f", name, n))
+		}
+	}
+	return strings.Join(out, ", ")
 }
 
 // aloneFigures are the classifier's by itself, on one core.

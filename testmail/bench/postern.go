@@ -20,6 +20,8 @@ type installation struct {
 	binary   string
 	config   string
 	proc     *env.Process
+	started  time.Time // when the process was
+	redis    *env.RedisServer
 	Dir      string
 	Redis    string
 	Operator string
@@ -135,8 +137,9 @@ addresses = ["privacy@example.org"]
 
 // install sets a postern up before next and starts it.
 func install(h *host, binary, next string, dovecot *env.DovecotServer) *installation {
+	store := env.Redis(h)
 	i := &installation{
-		h: h, binary: binary, Dir: h.TempDir(), Redis: env.Redis(h).Addr, Next: next, Dovecot: dovecot,
+		h: h, binary: binary, Dir: h.TempDir(), redis: store, Redis: store.Addr, Next: next, Dovecot: dovecot,
 		Operator: env.FreeAddr(h), Public: env.FreeAddr(h), News: env.FreeAddr(h), Signed: env.FreeAddr(h), Orders: env.FreeAddr(h),
 	}
 	var b bytes.Buffer
@@ -149,6 +152,7 @@ func install(h *host, binary, next string, dovecot *env.DovecotServer) *installa
 	}
 	i.run(nil, "dkim", "keygen", "example.org", "bench", "--out", filepath.Join(i.Dir, "bench.pem"))
 	i.run(nil, "keys", "init")
+	i.started = time.Now()
 	i.proc = env.StartEnv(h, []string{"BENCH_IMAP_PASSWORD=geheim"}, binary, "serve", "--config", i.config)
 	env.Eventually(h, 30*time.Second, "postern to be ready: "+i.proc.Output(), func() bool {
 		resp, err := http.Get("http://" + i.Operator + "/readyz")
