@@ -76,7 +76,7 @@ func (n *node) newConsole(poller *intake.Poller) (*console.Console, error) {
 func (n *node) original(ctx context.Context, in queue.Incoming) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	for _, m := range n.cfg.Mailboxes {
+	for _, m := range n.mailboxes() {
 		if m.Name == in.Mailbox && m.Controller == in.Controller {
 			box, err := m.mailbox()
 			if err != nil {

@@ -88,7 +88,7 @@ func (r consoleRules) Mailboxes(context.Context) (out []console.Mailbox) {
 			health[h.Mailbox] = h
 		}
 	}
-	for _, m := range r.n.cfg.Mailboxes {
+	for _, m := range r.n.mailboxes() {
 		h := health[m.Name]
 		out = append(out, console.Mailbox{Name: m.Name, Controller: m.Controller, Address: m.Address, Read: h.LastSuccess, Failing: h.Failing != "", Standby: h.Standby})
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,10 +15,38 @@ import (
 	"postern/queue"
 )
 
+// mailboxes cuts all mailboxes out of the configuration.
+func (c *Config) mailboxes() ([]intake.Mailbox, error) {
+	boxes := make([]intake.Mailbox, len(c.Mailboxes))
+	for i, m := range c.Mailboxes {
+		var err error
+		if boxes[i], err = m.mailbox(); err != nil {
+			return nil, err
+		}
+	}
+	return boxes, nil
+}
+
+// mailboxes are those that are read now: SIGHUP takes them anew.
+func (n *node) mailboxes() []MailboxConfig {
+	if m := n.boxes.Load(); m != nil {
+		return *m
+	}
+	return n.cfg.Mailboxes
+}
+
+// revision tells apart what a mailbox's configuration was at different times.
+// Of secrets it covers where they lie, not what they are.
+func (m MailboxConfig) revision() string {
+	text := fmt.Sprintf("%+v %q", m, []string{string(m.Password), string(m.OAuth.ClientSecret), string(m.OAuth.RefreshToken)})
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
 // mailbox cuts one mailbox out of the configuration.
 func (m MailboxConfig) mailbox() (intake.Mailbox, error) {
 	box := intake.Mailbox{
-		Name: m.Name, Controller: m.Controller, Address: m.Address, TLS: m.TLS, CAFile: m.CA, User: m.User,
+		Name: m.Name, Revision: m.revision(), Controller: m.Controller, Address: m.Address, TLS: m.TLS, CAFile: m.CA, User: m.User,
 		Folders: m.Folders, Done: m.Done, Addresses: m.Addresses, AuthServID: m.AuthServID, ARCSealers: m.ARCSealers,
 		Confidential: m.Confidential, PollEvery: time.Duration(m.PollEvery), LookupTXT: lookupTXT,
 	}
@@ -77,10 +107,6 @@ const (
 // watchSilence tells the controller's operators by mail of a mailbox that can't
 // be read: its clocks run on, and nobody would notice that nothing comes.
 func (n *node) watchSilence(ctx context.Context, poller *intake.Poller) error {
-	controllers := map[string]string{}
-	for _, m := range n.cfg.Mailboxes {
-		controllers[m.Name] = m.Controller
-	}
 	told := map[string]time.Time{}
 	tick := time.NewTicker(silenceEvery)
 	defer tick.Stop()
@@ -89,6 +115,10 @@ func (n *node) watchSilence(ctx context.Context, poller *intake.Poller) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		}
+		controllers := map[string]string{}
+		for _, m := range n.mailboxes() {
+			controllers[m.Name] = m.Controller
 		}
 		for _, name := range silentBoxes(poller.Health(), time.Now(), told) {
 			n.log.Error("a mailbox is silent", "mailbox", name)

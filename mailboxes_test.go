@@ -67,6 +67,25 @@ func TestRotatedRefreshTokenIsKept(t *testing.T) {
 	require.Len(t, left, 1, "no half-written file stays")
 }
 
+// TestRevisionOfMailbox: SIGHUP leaves a mailbox alone unless something of it
+// changed, be it only where its secret lies.
+func TestRevisionOfMailbox(t *testing.T) {
+	m := MailboxConfig{Name: "privacy", Folders: []string{"INBOX"}, Password: "file:/a", OAuth: OAuthConfig{RefreshToken: "file:/t"}}
+	same := m
+	same.Folders = []string{"INBOX"}
+	require.Equal(t, m.revision(), same.revision())
+	for name, change := range map[string]func(*MailboxConfig){
+		"folder":   func(m *MailboxConfig) { m.Folders = []string{"INBOX", "Junk"} },
+		"password": func(m *MailboxConfig) { m.Password = "file:/b" },
+		"token":    func(m *MailboxConfig) { m.OAuth.RefreshToken = "file:/u" },
+		"poll":     func(m *MailboxConfig) { m.PollEvery++ },
+	} {
+		other := same
+		change(&other)
+		require.NotEqual(t, m.revision(), other.revision(), name)
+	}
+}
+
 func TestMailboxLogInIsPasswordOrOAuth(t *testing.T) {
 	dir := t.TempDir()
 	base := exampleIn(t, dir)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -53,7 +54,8 @@ type node struct {
 	queue      *queue.Queue
 	hooks      *api.Subscriptions
 	watch      *watch
-	outbox     *api.Outbox // consent events on their way to receivers
+	outbox     *api.Outbox                     // consent events on their way to receivers
+	boxes      atomic.Pointer[[]MailboxConfig] // of the last reload; nil: the configuration's
 
 	terminal  io.Writer       // where a person reads along; nil: nobody does
 	redisGone <-chan struct{} // closed when a managed Redis ends; nil without one

@@ -86,7 +86,7 @@ func (n *node) reloadCases(ctx context.Context, cfg *Config) error {
 	}
 	return n.queue.Reload(ctx, queue.Rules{
 		Handling: o.Handling, Customers: o.Customers, LegalHolds: o.LegalHolds, Processors: o.Processors, PauseIdentity: o.PauseIdentity,
-		Operators: cfg.perController(func(c ControllerConfig) []string { return c.Operators }), Connections: connections, Hooks: o.Hooks,
+		Operators: cfg.perController(func(c ControllerConfig) []string { return c.Operators }), Connections: connections, Hooks: o.Hooks, Roles: o.Roles,
 	})
 }
 

@@ -155,7 +155,7 @@ func (n *node) run(ctx context.Context) error {
 	sources.Go(func() error { return serveHTTP(sourceCtx, public, publicListener) })
 	sources.Go(func() error { return serveHTTP(sourceCtx, operator, operatorListener) })
 	sources.Go(func() error { return serveControl(sourceCtx, n.cfg.Data, controlHandler(n.operations())) })
-	sources.Go(func() error { return n.reloadOnHangup(sourceCtx, server) })
+	sources.Go(func() error { return n.reloadOnHangup(sourceCtx, server, poller) })
 	if err := n.offerSetup(ctx, pages, n.cfg.consoleURL()); err != nil {
 		n.log.Warn("console accounts can't be read", "err", err)
 	}
@@ -220,9 +220,9 @@ func (n *node) watchRedis(ctx context.Context) error {
 	}
 }
 
-// reloadOnHangup takes streams, clients, accounts and certificates from the
-// file anew at SIGHUP; a file with a fault changes nothing.
-func (n *node) reloadOnHangup(ctx context.Context, server *gateway.Server) error {
+// reloadOnHangup takes streams, clients, accounts, certificates and mailboxes
+// from the file anew at SIGHUP; a file with a fault changes nothing.
+func (n *node) reloadOnHangup(ctx context.Context, server *gateway.Server, poller *intake.Poller) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -232,7 +232,7 @@ func (n *node) reloadOnHangup(ctx context.Context, server *gateway.Server) error
 			return nil
 		case <-hup:
 		}
-		if err := n.reload(ctx, server); err != nil {
+		if err := n.reload(ctx, server, poller); err != nil {
 			n.log.Error("reload refused, the former configuration stays", "err", err)
 			continue
 		}
@@ -240,7 +240,7 @@ func (n *node) reloadOnHangup(ctx context.Context, server *gateway.Server) error
 	}
 }
 
-func (n *node) reload(ctx context.Context, server *gateway.Server) error {
+func (n *node) reload(ctx context.Context, server *gateway.Server, poller *intake.Poller) error {
 	cfg, err := loadConfig(n.cfg.path, os.Environ())
 	if err != nil {
 		return err
@@ -253,23 +253,28 @@ func (n *node) reload(ctx context.Context, server *gateway.Server) error {
 	if err != nil {
 		return err
 	}
+	boxes, err := cfg.mailboxes()
+	if err != nil {
+		return err
+	}
 	if err := server.Reload(options); err != nil {
 		return err
 	}
 	if err := n.engine.SetStreams(set); err != nil {
 		return err
 	}
-	return n.reloadCases(ctx, cfg)
+	if err := n.reloadCases(ctx, cfg); err != nil {
+		return err
+	}
+	n.boxes.Store(&cfg.Mailboxes)
+	return poller.Reload(boxes)
 }
 
 // newPoller joins intake with the rooms below it.
 func (n *node) newPoller() (*intake.Poller, error) {
-	boxes := make([]intake.Mailbox, len(n.cfg.Mailboxes))
-	for i, m := range n.cfg.Mailboxes {
-		var err error
-		if boxes[i], err = m.mailbox(); err != nil {
-			return nil, err
-		}
+	boxes, err := n.cfg.mailboxes()
+	if err != nil {
+		return nil, err
 	}
 	return intake.New(boxes, intake.Deps{
 		Cases:      n.queue,

@@ -30,7 +30,7 @@ type folderHealth struct {
 // Health tells of every mailbox, in the order configured.
 func (p *Poller) Health() []MailboxHealth {
 	var out []MailboxHealth
-	for _, b := range p.boxes {
+	for _, b := range p.list() {
 		b.mu.Lock()
 		out = append(out, b.summary())
 		b.mu.Unlock()

@@ -19,7 +19,10 @@ const (
 
 // Mailbox is one account that is read.
 type Mailbox struct {
-	Name       string // unique, part of Redis keys and metrics
+	Name string // unique, part of Redis keys and metrics
+	// Revision differs where anything of the mailbox does, so that Reload leaves
+	// alone what did not change; "": always begun anew.
+	Revision   string
 	Controller string // whose requests arrive here
 	Address    string // host:port of the IMAP server
 	TLS        string // implicit (default), starttls or none

@@ -6,22 +6,31 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
 
 // Poller reads all configured mailboxes.
 type Poller struct {
-	boxes   []*box
 	d       Deps
 	o       Options
 	metrics *metrics
+
+	reloading sync.Mutex // held by Reload as a whole
+	wg        sync.WaitGroup
+
+	mu      sync.Mutex
+	boxes   []*box
+	working context.Context // of Run; nil before and after
 }
 
 // box is one mailbox at work.
 type box struct {
 	Mailbox
-	p *Poller
+	p    *Poller
+	stop context.CancelFunc // nil until started
+	done chan struct{}      // closed when it reads no more
 
 	mu         sync.Mutex
 	started    time.Time
@@ -36,10 +45,24 @@ func New(mailboxes []Mailbox, d Deps, opts Options) (*Poller, error) {
 	if d.Cases == nil || d.Aside == nil || d.Optouts == nil || d.Classifier == nil || d.State == nil {
 		errs = append(errs, errors.New("intake needs Cases, Aside, Optouts, Classifier and State"))
 	}
+	mailboxes, err := checked(mailboxes)
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return nil, err
+	}
 	p := &Poller{d: d, o: opts.withDefaults()}
 	p.metrics = newMetrics(p.o.Registry)
-	seen := map[string]bool{}
 	for _, m := range mailboxes {
+		p.boxes = append(p.boxes, p.newBox(m))
+	}
+	return p, nil
+}
+
+// checked gives the mailboxes with their defaults, or all that is wrong.
+func checked(mailboxes []Mailbox) ([]Mailbox, error) {
+	var errs []error
+	seen := map[string]bool{}
+	out := make([]Mailbox, len(mailboxes))
+	for i, m := range mailboxes {
 		m, err := m.withDefaults()
 		if err != nil {
 			errs = append(errs, err)
@@ -47,36 +70,111 @@ func New(mailboxes []Mailbox, d Deps, opts Options) (*Poller, error) {
 		if seen[m.Name] {
 			errs = append(errs, fmt.Errorf("mailbox %q: the name is used twice", m.Name))
 		}
-		seen[m.Name] = true
-		b := &box{Mailbox: m, p: p, started: p.o.Now()}
-		for _, f := range m.Folders {
-			b.healthOf(f)
-		}
-		// A mailbox that can't be read from the first day on is as silent as one
-		// that stopped: the alert's clock runs from the start.
-		p.metrics.success.WithLabelValues(m.Name).Set(float64(b.started.Unix()))
-		p.boxes = append(p.boxes, b)
+		seen[m.Name], out[i] = true, m
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
+	return out, errors.Join(errs...)
+}
+
+func (p *Poller) newBox(m Mailbox) *box {
+	b := &box{Mailbox: m, p: p, started: p.o.Now(), done: make(chan struct{})}
+	for _, f := range m.Folders {
+		b.healthOf(f)
 	}
-	return p, nil
+	// A mailbox that can't be read from the first day on is as silent as one
+	// that stopped: the alert's clock runs from the start.
+	p.metrics.success.WithLabelValues(m.Name).Set(float64(b.started.Unix()))
+	return b
 }
 
 // Run reads until ctx ends, and then returns nil once what is in hand is
 // stored. A mailbox that fails is tried again for ever and never stops another.
 func (p *Poller) Run(ctx context.Context) error {
-	var wg sync.WaitGroup
+	p.mu.Lock()
+	p.working = ctx
 	for _, b := range p.boxes {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			b.run(ctx)
-		}()
+		p.start(b)
 	}
+	p.mu.Unlock()
 	<-ctx.Done()
-	wg.Wait()
+	p.mu.Lock()
+	p.working = nil // nothing starts any more
+	p.mu.Unlock()
+	p.wg.Wait()
 	return nil
+}
+
+// start reads a mailbox, while Run does. The caller holds mu.
+func (p *Poller) start(b *box) {
+	if p.working == nil {
+		return
+	}
+	ctx, stop := context.WithCancel(p.working)
+	b.stop = stop
+	p.wg.Add(1)
+	go func() {
+		defer p.wg.Done()
+		defer close(b.done)
+		defer stop()
+		b.run(ctx)
+	}()
+}
+
+// Reload takes the mailboxes anew, also while Run reads: those that are gone
+// stop once what is in hand is stored, new ones begin, changed ones begin anew
+// where they were. One with the same Revision reads on. Mailboxes with a fault
+// change nothing.
+func (p *Poller) Reload(mailboxes []Mailbox) error {
+	mailboxes, err := checked(mailboxes)
+	if err != nil {
+		return err
+	}
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	former := map[string]*box{}
+	for _, b := range p.list() {
+		former[b.Name] = b
+	}
+	var now, fresh []*box
+	var gone []string
+	for _, m := range mailboxes {
+		b := former[m.Name]
+		if b == nil || m.Revision == "" || b.Revision != m.Revision {
+			b = p.newBox(m)
+			fresh = append(fresh, b)
+		} else {
+			delete(former, m.Name)
+		}
+		now = append(now, b)
+	}
+	p.mu.Lock()
+	p.boxes = now
+	p.mu.Unlock()
+	for name, b := range former {
+		if !slices.ContainsFunc(fresh, func(b *box) bool { return b.Name == name }) {
+			gone = append(gone, name)
+		}
+		if b.stop != nil {
+			b.stop()
+			<-b.done
+		}
+	}
+	for _, name := range gone {
+		p.metrics.success.DeleteLabelValues(name)
+		p.metrics.failures.DeleteLabelValues(name)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, b := range fresh {
+		p.start(b)
+	}
+	return nil
+}
+
+// list is the mailboxes as they are now.
+func (p *Poller) list() []*box {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.boxes
 }
 
 // run holds the mailbox's lease and reads its folders while it has it.

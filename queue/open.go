@@ -116,7 +116,7 @@ func (q *Queue) newCase(no string, in Incoming) (*Case, period) {
 		Number: no, Controller: in.Controller, State: Received, Kind: in.Result.Kind,
 		Labels: slices.Clone(in.Result.Decided), Abstain: in.Result.Abstain, Language: in.Result.Language,
 		Regime: string(p.rule.Regime), Rule: p.rule.ID, Asker: in.Result.Asker,
-		Received: in.Received, OpenedAt: q.o.Now(), Due: p.due, Grade: in.Grade, Role: q.o.Roles[in.Mailbox],
+		Received: in.Received, OpenedAt: q.o.Now(), Due: p.due, Grade: in.Grade, Role: q.rules().Roles[in.Mailbox],
 	}
 	if c.Role == "" && in.Confidential {
 		c.Role = "confidential"

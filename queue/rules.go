@@ -16,6 +16,7 @@ type Rules struct {
 	PauseIdentity map[string]bool
 	Connections   []Connection
 	Hooks         []Hook
+	Roles         map[string]string
 }
 
 // rules are those in force: of the last Reload, else of the Options.
@@ -23,7 +24,7 @@ func (q *Queue) rules() *Rules {
 	if r := q.reloaded.Load(); r != nil {
 		return r
 	}
-	return &Rules{q.o.Handling, q.o.Customers, q.o.LegalHolds, q.o.Operators, q.o.Processors, q.o.PauseIdentity, q.o.Connections, q.o.Hooks}
+	return &Rules{q.o.Handling, q.o.Customers, q.o.LegalHolds, q.o.Operators, q.o.Processors, q.o.PauseIdentity, q.o.Connections, q.o.Hooks, q.o.Roles}
 }
 
 // Reload takes other rules from now on; with an error the former ones stay.
