@@ -2,6 +2,7 @@ package quote
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -20,15 +21,15 @@ var device = regexp.MustCompile(`^[\s*_>(\[-]*(?:` + strings.Join([]string{
 // is a confidentiality notice. It asks strangers to delete the mail, which is
 // no erasure request.
 var (
-	astray = regexp.MustCompile(strings.Join([]string{
-		`intended (?:only |solely )?for`, `intended recipient`, `(?:in|by) error`, `by mistake`,
-		`nicht der (?:richtige|beabsichtigte|vorgesehene) (?:adressat|empfänger)`, `irrtümlich`, `versehentlich erhalten`,
+	astray = []string{
+		`intended for`, `intended only for`, `intended solely for`, `intended recipient`, `in error`, `by error`, `by mistake`,
+		`nicht der richtige adressat`, `nicht der beabsichtigte adressat`, `nicht der vorgesehene adressat`, `nicht der richtige empfänger`, `nicht der beabsichtigte empfänger`, `nicht der vorgesehene empfänger`, `irrtümlich`, `versehentlich erhalten`,
 		`par erreur`, `pas le destinataire`, `por error`, `por engano`, `por erro`, `per errore`, `per sbaglio`, `ten onrechte`, `per abuis`, `per vergissing`, `omyłkow`, `przez pomyłkę`,
 		`av misstag`, `ved en fejl`, `ved en feil`, `erehdyksessä`, `vahingossa`, `omylem`, `tévedés`, `din greșeală`, `по погрешка`, `помилков`, `по ошибке`, `εκ παραδρομής`, `κατά λάθος`, `eksikombel`, `kļūdas dēļ`, `per klaidą`, `pogreškom`, `greškom`, `pomotoma`, `yanlışlıkla`,
-	}, "|"))
-	secret = regexp.MustCompile(strings.Join([]string{
-		`confidential`, `privileged`, `unauthori[sz]ed`, `prohibited`, `vertraulich`, `unbefugt`, `nicht gestattet`, `confidentiel`, `confidencial`, `riservat`, `vertrouwelijk`, `poufn`, `konfidentiell`, `fortrolig`, `luottamuksell`, `důvěrn`, `dôvern`, `bizalmas`, `confidenț`, `поверителн`, `конфиденц`, `конфіденц`, `εμπιστευτικ`, `konfidentsiaal`, `konfidenci`, `povjerljiv`, `zaupn`, `gizli`,
-	}, "|"))
+	}
+	secret = []string{
+		`confidential`, `privileged`, `unauthorised`, `unauthorized`, `prohibited`, `vertraulich`, `unbefugt`, `nicht gestattet`, `confidentiel`, `confidencial`, `riservat`, `vertrouwelijk`, `poufn`, `konfidentiell`, `fortrolig`, `luottamuksell`, `důvěrn`, `dôvern`, `bizalmas`, `confidenț`, `поверителн`, `конфиденц`, `конфіденц`, `εμπιστευτικ`, `konfidentsiaal`, `konfidenci`, `povjerljiv`, `zaupn`, `gizli`,
+	}
 )
 
 // markSignature marks, among the new words, the block below the signature
@@ -145,7 +146,7 @@ func markNotice(lines []string, kinds []kind) {
 			return
 		}
 		text := strings.ToLower(strings.Join(lines[start:end], " "))
-		if astray.MatchString(text) && secret.MatchString(text) {
+		if speaks(text, secret) && speaks(text, astray) {
 			for k := start; k < end; k++ {
 				kinds[k] = signature
 			}
@@ -157,4 +158,9 @@ func markNotice(lines []string, kinds []kind) {
 			end--
 		}
 	}
+}
+
+// speaks tells whether a text, lower case, holds one of the words.
+func speaks(text string, words []string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(text, w) })
 }
