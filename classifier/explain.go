@@ -48,10 +48,10 @@ func (c *Classifier) explain(l Label, k int, u *feature.Unit, langs feature.Lang
 		switch {
 		case f.Concept:
 			w := c.model.Concepts[int(f.Hash>>(32-ConceptBits))*NumOutputs+k]
-			weights[f.At] += float64(float32(w) * c.model.ConScale[k] * conNorm)
+			weights[f.At] += float64(float32(int8(w)) * c.model.ConScale[k] * conNorm)
 		case c.model.Knows(f.Hash):
 			w := c.model.Weights[int(f.Hash>>(32-WeightBits))*NumOutputs+k]
-			weights[f.At] += float64(float32(w) * c.model.Scale[k] * norm)
+			weights[f.At] += float64(float32(int8(w)) * c.model.Scale[k] * norm)
 		}
 	}
 	order := make([]int, len(weights))

@@ -107,7 +107,7 @@ func (c *Classifier) language(text string) guess {
 	for _, h := range hashes {
 		at := int(h>>(32-LangBits)) * n
 		for k, w := range c.model.LangWeight[at : at+n] {
-			acc[k] += int32(w)
+			acc[k] += int32(int8(w))
 		}
 	}
 	norm := float64(c.model.LangScale) * float64(Norm(len(hashes)))

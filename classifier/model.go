@@ -43,16 +43,16 @@ const (
 // Model is the trained part of a Classifier; classifier/train makes it.
 type Model struct {
 	Languages  []string                         // BCP 47, at most 64
-	Weights    []int8                           // [1<<WeightBits][NumOutputs], of words
+	Weights    []byte                           // [1<<WeightBits][NumOutputs], of words; each byte an int8
 	Scale      [NumOutputs]float32              // weight = int8 * Scale
-	Concepts   []int8                           // [1<<ConceptBits][NumOutputs], of concepts
+	Concepts   []byte                           // [1<<ConceptBits][NumOutputs], of concepts, as Weights
 	ConScale   [NumOutputs]float32              // as Scale
 	Known      []byte                           // 1<<KnownBits bits
 	Bias       [NumOutputs]float32              // logit of an empty sentence
 	Stack      [NumOutputs][StackInputs]float32 // evidence of sentences to logit of the mail
 	Threshold  [NumOutputs]float32              // decided at or above, 0 to 1
 	Doubt      [NumOutputs]float32              // at or above and not decided: unsure
-	LangWeight []int8                           // [1<<LangBits][len(Languages)]
+	LangWeight []byte                           // [1<<LangBits][len(Languages)], as Weights
 	LangScale  float32
 }
 
@@ -84,18 +84,17 @@ func (m *Model) Encode() []byte {
 	floats(m.Threshold[:])
 	floats(m.Doubt[:])
 	floats([]float32{m.LangScale})
-	b.Write(m.Known)
-	for _, w := range [][]int8{m.Weights, m.Concepts, m.LangWeight} {
-		for _, v := range w {
-			b.WriteByte(byte(v))
-		}
+	for _, table := range [][]byte{m.Known, m.Weights, m.Concepts, m.LangWeight} {
+		b.Write(table)
 	}
 	return b.Bytes()
 }
 
 var errModel = errors.New("model file is damaged; run make train")
 
-// DecodeModel reads a model that Encode wrote.
+// DecodeModel reads a model that Encode wrote. The model's tables are parts of
+// raw, which must not change: of the embedded model no copy is made, only the
+// pages that are read come into memory.
 func DecodeModel(raw []byte) (*Model, error) {
 	m := &Model{}
 	if len(raw) < 9 || !bytes.Equal(raw[:8], modelMagic) {
@@ -132,15 +131,11 @@ func DecodeModel(raw []byte) (*Model, error) {
 	lang := [1]float32{}
 	floats(lang[:])
 	m.LangScale = lang[0]
-	m.Known, raw = raw[:1<<KnownBits/8], raw[1<<KnownBits/8:]
-	m.Weights = make([]int8, NumOutputs<<WeightBits)
-	m.Concepts = make([]int8, NumOutputs<<ConceptBits)
-	m.LangWeight = make([]int8, n<<LangBits)
-	for _, w := range [][]int8{m.Weights, m.Concepts, m.LangWeight} {
-		for i := range w {
-			w[i] = int8(raw[i])
-		}
-		raw = raw[len(w):]
+	for _, t := range []struct {
+		table *[]byte
+		size  int
+	}{{&m.Known, 1 << KnownBits / 8}, {&m.Weights, NumOutputs << WeightBits}, {&m.Concepts, NumOutputs << ConceptBits}, {&m.LangWeight, n << LangBits}} {
+		*t.table, raw = raw[:t.size:t.size], raw[t.size:]
 	}
 	return m, nil
 }
@@ -168,7 +163,7 @@ func (m *Model) logits(fs []feature.Feature) (out [NumOutputs]float32, known int
 			at := int(f.Hash>>(32-ConceptBits)) * NumOutputs
 			w := m.Concepts[at : at+NumOutputs : at+NumOutputs]
 			for k := range NumOutputs {
-				con[k] += int32(w[k])
+				con[k] += int32(int8(w[k]))
 			}
 			concepts++
 			continue
@@ -180,7 +175,7 @@ func (m *Model) logits(fs []feature.Feature) (out [NumOutputs]float32, known int
 		at := int(f.Hash>>(32-WeightBits)) * NumOutputs
 		w := m.Weights[at : at+NumOutputs : at+NumOutputs]
 		for k := range NumOutputs {
-			acc[k] += int32(w[k])
+			acc[k] += int32(int8(w[k]))
 		}
 	}
 	norm, conNorm := Norm(len(fs)-concepts), ConceptNorm(concepts)

@@ -12,7 +12,7 @@ import (
 // tongues is the trained language model.
 type tongues struct {
 	tags   []string
-	weight []int8
+	weight []byte
 	scale  float32
 }
 
@@ -59,7 +59,7 @@ func trainLanguages(langs []*language, bare []string, use func(*phrase) bool) *t
 				return someWords(words, r)
 			}
 			s := spin(all[r.IntN(len(all))].text, r)
-			if r.IntN(10) == 0 {
+			if r.IntN(latinOften(l.tag)) == 0 {
 				s = latin(l.tag, s)
 			}
 			return s
@@ -107,9 +107,9 @@ func trainLanguages(langs []*language, bare []string, use func(*phrase) bool) *t
 	}
 	top *= 0.7
 	m.scale = top / 127
-	m.weight = make([]int8, len(w))
+	m.weight = make([]byte, len(w))
 	for i, v := range w {
-		m.weight[i] = int8(max(-127, min(127, math.Round(float64(v/m.scale)))))
+		m.weight[i] = byte(int8(max(-127, min(127, math.Round(float64(v/m.scale))))))
 	}
 	return m
 }

@@ -65,8 +65,8 @@ func (t table) mean() table {
 // train fits one logistic regression per output by AdaGrad, each thread its own outputs.
 func train(samples []sample, seed uint64) *classifier.Model {
 	m := &classifier.Model{
-		Weights:  make([]int8, outputs<<classifier.WeightBits),
-		Concepts: make([]int8, outputs<<classifier.ConceptBits),
+		Weights:  make([]byte, outputs<<classifier.WeightBits),
+		Concepts: make([]byte, outputs<<classifier.ConceptBits),
 	}
 	var wg sync.WaitGroup
 	for t := range threads {
@@ -190,7 +190,7 @@ func expo(x float64) float64 {
 
 // pack rounds the weights of column k to bytes in column out of dst and returns
 // their scale. Outliers are cut.
-func pack(dst []int8, w []float32, k, out int) float32 {
+func pack(dst []byte, w []float32, k, out int) float32 {
 	top := float32(0)
 	for i := k; i < len(w); i += perThread {
 		top = max(top, w[i], -w[i])
@@ -198,7 +198,7 @@ func pack(dst []int8, w []float32, k, out int) float32 {
 	scale := max(top*0.6, 1e-6) / 127
 	for i := k; i < len(w); i += perThread {
 		v := math.Round(float64(w[i] / scale))
-		dst[i/perThread*outputs+out] = int8(max(-127, min(127, v)))
+		dst[i/perThread*outputs+out] = byte(int8(max(-127, min(127, v))))
 	}
 	return scale
 }

@@ -289,8 +289,8 @@ func (w *writer) surround(ops []string) []string {
 }
 
 func (w *writer) followUp(l *letter, sections []string) {
-	about := []string{"follow_up", "follow_up+erasure", "follow_up+access", "follow_up+rectification", "follow_up+unsubscribe"}
-	p := w.pick(about[max(0, w.r.IntN(8)-3)])
+	about := []string{"follow_up", "follow_up+erasure", "follow_up+access", "follow_up+rectification", "follow_up+unsubscribe", "follow_up+objection"}
+	p := w.pick(about[max(0, w.r.IntN(9)-3)])
 	if p == nil {
 		p = w.pick("follow_up")
 	}

@@ -71,7 +71,7 @@ func (m *maker) samples(langs []*language, use func(*phrase) bool) []sample {
 				}
 				for range times {
 					text := noise(spin(p.text, m.r), m.r, 12)
-					if m.r.IntN(12) == 0 {
+					if m.r.IntN(latinOften(l.tag)) == 0 {
 						text = latin(l.tag, text)
 					}
 					out = m.add(out, text, mask, weight, p)

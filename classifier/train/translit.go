@@ -9,6 +9,7 @@ var latinOf = map[string]*strings.Replacer{
 		"ο", "o", "π", "p", "ρ", "r", "σ", "s", "ς", "s", "τ", "t", "υ", "i", "φ", "f", "χ", "x", "ψ", "ps", "ω", "o"),
 	"bg": cyrillic("х", "h", "ц", "ts", "щ", "sht", "ъ", "a", "и", "i", "й", "y", "г", "g"),
 	"mk": cyrillic("х", "h", "ц", "c", "и", "i", "г", "g", "ќ", "kj", "ѓ", "gj", "ј", "j", "љ", "lj", "њ", "nj", "џ", "dz", "ѕ", "z"),
+	"sr": cyrillic("х", "h", "ц", "c", "и", "i", "г", "g", "ј", "j", "љ", "lj", "њ", "nj", "џ", "dz", "ђ", "dj", "ћ", "c", "ч", "c", "ш", "s", "ж", "z"),
 	"ru": cyrillic("х", "h", "ц", "c", "щ", "shch", "ъ", "", "и", "i", "й", "y", "г", "g", "ы", "y", "э", "e", "ё", "e"),
 	"uk": cyrillic("х", "kh", "ц", "ts", "щ", "shch", "и", "y", "й", "i", "г", "h", "ґ", "g", "і", "i", "ї", "i", "є", "ie"),
 }
@@ -24,4 +25,12 @@ func latin(tag, s string) string {
 		return r.Replace(strings.ToLower(s))
 	}
 	return s
+}
+
+// latinOften tells how often letters of a language come in Latin script: one in so many.
+func latinOften(tag string) int {
+	if tag == "sr" {
+		return 2 // both scripts are official
+	}
+	return 12
 }
