@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -178,26 +179,46 @@ func (n *node) pruneLedger(ctx context.Context, now time.Time) error {
 }
 
 // lapsePersons destroys the keys of persons whom nothing was sent any more since
-// the end of the limitation time (design D15). What they said and what became
-// of a case counts as a send does; that a mail was denied does not, or a list
-// that is never cleaned would keep a person for ever. In doubt a key stays.
+// the end of the limitation time (design D15), by any node. What they said and
+// what became of a case counts as a send does. In doubt a key stays, so also
+// while another node can't be asked.
 func (n *node) lapsePersons(ctx context.Context, now time.Time) error {
 	held := n.cfg.heldControllers(now)
+	before := time.Date(now.UTC().Year()-n.cfg.Ledger.KeepPersons, 1, 1, 0, 0, 0, 0, time.UTC)
 	done, err := n.trail.DestroyLapsed(ctx, ledger.Lapse{
-		Before: time.Date(now.UTC().Year()-n.cfg.Ledger.KeepPersons, 1, 1, 0, 0, 0, 0, time.UTC),
-		Keeps: func(r ledger.Record) bool {
-			denied := r.Kind == ledger.KindVerdict && r.Action == "deny" || r.Kind == ledger.KindDelivery && r.Action == string(spool.Denied)
-			return !denied
-		},
-		Spare: func(ctx context.Context, controller string, subject address.SubjectID) (bool, error) {
-			if held[controller] || held[""] {
-				return true, nil
+		Before: before, Keeps: keepsKey,
+		Spare: func(ctx context.Context, over []ledger.Over) (map[address.SubjectID]bool, error) {
+			spared := map[address.SubjectID]bool{}
+			var ask []address.SubjectID
+			for _, o := range over {
+				keep := held[o.Controller] || held[""]
+				if !keep {
+					var err error
+					if keep, err = n.needed(ctx, o.Controller, o.Subject); err != nil {
+						return nil, err
+					}
+				}
+				if spared[o.Subject] = keep; !keep {
+					ask = append(ask, o.Subject)
+				}
 			}
-			return n.needed(ctx, controller, subject)
+			if len(ask) == 0 {
+				return spared, nil
+			}
+			elsewhere, err := n.books.Outlast(ctx, before, ask)
+			maps.Copy(spared, elsewhere)
+			return spared, err
 		},
 	})
 	n.log.Info("ledger deletion run", "class", "persons", "keys", done.Persons, "spared", done.Spared)
 	return err
+}
+
+// keepsKey tells whether a record keeps its person's key: that a mail was
+// denied does not, or a list that is never cleaned would keep a person for ever.
+func keepsKey(r ledger.Record) bool {
+	denied := r.Kind == ledger.KindVerdict && r.Action == "deny" || r.Kind == ledger.KindDelivery && r.Action == string(spool.Denied)
+	return !denied
 }
 
 // needed tells whether a person's records must stay readable: their consent is

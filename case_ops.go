@@ -382,7 +382,7 @@ func (n *node) mailedBy(ctx context.Context, r caseOrder) (caseAnswer, error) {
 		return caseAnswer{}, err
 	}
 	if len(list) == 0 {
-		return caseAnswer{Message: "No controller mailed this person, as this node knows.", Data: []string{}}, nil
+		return caseAnswer{Message: "No controller mailed this person, as the ledgers of all nodes have it.", Data: []string{}}, nil
 	}
 	return caseAnswer{Message: strings.Join(list, "\n") + "\nTell the person only once they proved the mailbox is theirs.", Data: list}, nil
 }

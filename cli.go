@@ -76,7 +76,7 @@ func rootCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	root.AddCommand(
 		c.serveCommand(), c.demoCommand(), c.configCommand(), c.keysCommand(), c.accountCommand(),
 		c.consentCommand(), c.suppressCommand(), c.streamCommand(), c.reportCommand(),
-		c.spoolCommand(), c.casesCommand(), c.classifyCommand(), c.ledgerCommand(), c.dkimCommand(),
+		c.spoolCommand(), c.casesCommand(), c.classifyCommand(), c.ledgerCommand(), c.nodeCommand(), c.dkimCommand(),
 		c.doctorCommand(), c.noticeCommand(), c.consoleCommand(), c.tokenCommand(), c.hooksCommand(),
 	)
 	return root

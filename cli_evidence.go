@@ -59,7 +59,7 @@ func (n *node) evidencePage(ctx context.Context, r pageRequest) (pageReply, erro
 	return pageReply{b.String()}, err
 }
 
-// confirmationMails finds in this node's ledger the mails that asked to confirm
+// confirmationMails finds in the ledgers of all nodes the mails that asked to confirm
 // the sign-ups of a profile.
 func (n *node) confirmationMails(ctx context.Context, p consent.Profile) (map[string]dossier.Mail, error) {
 	out := map[string]dossier.Mail{}
@@ -69,7 +69,7 @@ func (n *node) confirmationMails(ctx context.Context, p consent.Profile) (map[st
 				continue
 			}
 			m := dossier.Mail{ID: unsubscribe.MessageID(e.ID, n.cfg.Public.URL)}
-			err := n.trail.Query(ctx, ledger.Filter{Message: gateway.MessageIDHash("<" + m.ID + ">")}, func(x ledger.Entry) error {
+			err := n.books.Query(ctx, ledger.Filter{Message: gateway.MessageIDHash("<" + m.ID + ">")}, func(x ledger.Entry) error {
 				switch {
 				case x.Record.Kind == ledger.KindVerdict && x.Record.Action == "allow" && m.Accepted.IsZero():
 					m.Accepted = x.Record.Time

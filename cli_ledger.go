@@ -75,28 +75,25 @@ func (n *node) filters(r ledgerRequest) ([]ledger.Filter, error) {
 }
 
 // proveLedger gathers what is known with its inclusion proofs, one proof for
-// each id of the person that has records.
+// each node and id of the person that has records.
 func (n *node) proveLedger(ctx context.Context, r ledgerRequest) ([]ledger.Proof, error) {
 	filters, err := n.filters(r)
 	if err != nil {
 		return nil, err
 	}
-	if err := n.trail.Flush(ctx); err != nil {
-		return nil, err
-	}
 	var proofs []ledger.Proof
 	for _, f := range filters {
-		p, err := n.trail.Prove(ctx, f)
+		p, err := n.books.Prove(ctx, f)
 		if errors.Is(err, ledger.ErrNoRecord) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		proofs = append(proofs, p)
+		proofs = append(proofs, p...)
 	}
 	if len(proofs) == 0 {
-		return nil, fmt.Errorf("%w: this node's ledger knows nothing of it", ledger.ErrNoRecord)
+		return nil, fmt.Errorf("%w: no node's ledger knows of it", ledger.ErrNoRecord)
 	}
 	return proofs, nil
 }
@@ -108,7 +105,7 @@ func (n *node) showLedger(ctx context.Context, r ledgerRequest) ([]ledgerRow, er
 	}
 	rows := []ledgerRow{}
 	for _, f := range filters {
-		err := n.trail.Query(ctx, f, func(e ledger.Entry) error {
+		err := n.books.Query(ctx, f, func(e ledger.Entry) error {
 			row := ledgerRow{
 				Index: e.Index, Time: stamp(e.Time), Kind: string(e.Kind), Actor: e.Actor, Action: e.Action,
 				Reason: e.Reason, Stream: e.Stream, Ref: e.Ref,

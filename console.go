@@ -60,7 +60,7 @@ func (n *node) newConsole(poller *intake.Poller) (*console.Console, error) {
 	}
 	return console.New(console.Deps{
 		Cases: n.queue, Users: users, OIDC: provider, Trail: n.trail, Tokens: n.tokens(), Streams: n.engine.Streams, Prover: n.trail,
-		Modes: n.engine, Traffic: n.report, Spool: n.spool, Persons: n.consent, Records: n.trail, Log: n.trail,
+		Modes: n.engine, Traffic: n.report, Spool: n.spool, Persons: n.consent, Records: n.books, Log: n.trail,
 		Verify: n.verifyLedger, Processing: n.processingEntries,
 		Rules: consoleRules{n, poller}, Texts: n.edits, SignUps: signUps,
 		Original: n.original,
@@ -125,6 +125,13 @@ func (n *node) alarms(ctx context.Context, poller *intake.Poller) (out []console
 	}
 	if n.spool.Stats().Full {
 		out = append(out, console.Alarm{Key: "spool"})
+	}
+	if nodes, err := n.books.Nodes(ctx); err == nil {
+		for _, p := range nodes {
+			if n.books.Silent(p) {
+				out = append(out, console.Alarm{Key: "node", Values: map[string]string{"node": p.Name, "time": p.Seen.UTC().Format("2006-01-02 15:04 MST")}})
+			}
+		}
 	}
 	if days, err := n.trail.Unanchored(); err == nil && len(days) > 1 {
 		out = append(out, console.Alarm{Key: "anchor", Values: map[string]string{"n": fmt.Sprint(len(days)), "since": days[0]}})

@@ -25,6 +25,7 @@ import (
 	"postern/gateway/dkim"
 	"postern/gateway/keys"
 	"postern/gateway/ledger"
+	"postern/gateway/ledger/peers"
 	nodestore "postern/gateway/node"
 	"postern/gateway/spool"
 	"postern/gateway/stream"
@@ -44,6 +45,7 @@ type node struct {
 	rdb        redis.UniversalClient
 	db         *pebble.DB
 	trail      *ledger.Ledger
+	books      *peers.Peers // the ledgers of all nodes
 	consent    *consent.Registry
 	spool      *spool.Store
 	codec      *unsubscribe.Codec
@@ -80,7 +82,7 @@ func openNode(ctx context.Context, cfg *Config, o nodeOptions) (*node, error) {
 		return nil, err
 	}
 	for _, step := range []func(context.Context) error{
-		n.openKeys, n.openStores, n.openConsent, n.openRelay, n.openCases,
+		n.openKeys, n.openStores, n.openConsent, n.openBooks, n.openRelay, n.openCases,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.close())
@@ -179,6 +181,23 @@ func (n *node) openConsent(context.Context) (err error) {
 		Metrics: n.metrics,
 		Timeout: time.Duration(n.cfg.Redis.Timeout),
 		Log:     n.log.With("room", "consent"),
+	})
+	return err
+}
+
+// openBooks joins this node's ledger with those of the others (design D15).
+func (n *node) openBooks(context.Context) error {
+	var derived [][]byte
+	for _, k := range n.keys.Of(keys.LedgerMaster) {
+		key, err := hkdf.Key(sha256.New, k.Bytes(), nil, "postern nodes", 32)
+		if err != nil {
+			return fmt.Errorf("derive key of the nodes: %w", err)
+		}
+		derived = append(derived, key)
+	}
+	var err error
+	n.books, err = peers.New(n.rdb, n.trail, peers.Options{
+		ID: n.consent.Node(), Name: n.cfg.Hostname, Keys: derived, Counts: keepsKey, Log: n.log.With("room", "ledger"),
 	})
 	return err
 }

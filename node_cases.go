@@ -10,6 +10,7 @@ import (
 	"postern/classifier"
 	"postern/gateway/address"
 	"postern/gateway/keys"
+	"postern/gateway/ledger"
 	"postern/gateway/spool"
 	"postern/queue"
 	"postern/queue/clock"
@@ -204,13 +205,13 @@ func (n *node) connections(cfg *Config) ([]queue.Connection, error) {
 	return out, nil
 }
 
-// mailed tells whether the person was ever mailed for the controller by this
-// node, as its ledger knows.
+// mailed tells whether the person was ever mailed for the controller by any
+// node, as the ledgers know.
 func (n *node) mailed(ctx context.Context, controller string, subject address.SubjectID) (bool, error) {
 	found := false
-	err := n.sent(ctx, controller, subject, func(m sentMail) error {
-		if found = m.What == string(spool.Delivered); found {
-			return errEnough
+	err := n.books.Query(ctx, ledger.Filter{Kind: ledger.KindDelivery, Controller: controller, Subject: subject}, func(e ledger.Entry) error {
+		if found = e.Action == string(spool.Delivered); found {
+			return ledger.ErrStop // what is known here needs no other node
 		}
 		return nil
 	})

@@ -6,7 +6,7 @@ func (n *node) operations() []operation {
 	for _, list := range [][]operation{
 		n.consentOperations(), n.suppressOperations(), n.spoolOperations(),
 		n.casesOperations(), n.streamOperations(), n.ledgerOperations(),
-		n.doctorOperations(), n.consoleOperations(), n.tokenOperations(), n.hookOperations(),
+		n.doctorOperations(), n.consoleOperations(), n.tokenOperations(), n.hookOperations(), n.nodeOperations(),
 	} {
 		all = append(all, list...)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"postern/gateway/address"
@@ -71,23 +72,15 @@ type sentMail struct {
 	Reason string    `json:"reason,omitempty"`
 }
 
-// errEnough ends a walk through the send record early.
-var errEnough = errors.New("enough")
-
-// sent walks through what the ledger of this node says was sent to a person.
+// sent walks through what the ledgers of all nodes say was sent to a person.
 func (n *node) sent(ctx context.Context, controller string, subject address.SubjectID, yield func(sentMail) error) error {
 	for _, kind := range []ledger.Kind{ledger.KindVerdict, ledger.KindDelivery} {
-		err := n.trail.Query(ctx, ledger.Filter{Kind: kind, Controller: controller, Subject: subject}, func(e ledger.Entry) error {
+		err := n.books.Query(ctx, ledger.Filter{Kind: kind, Controller: controller, Subject: subject}, func(e ledger.Entry) error {
 			name := ""
 			if st, ok := n.engine.Streams().ByNumber(e.Stream); ok {
 				name = st.Name
 			}
-			if err := yield(sentMail{e.Time, name, e.Action, e.Reason}); errors.Is(err, errEnough) {
-				return ledger.ErrStop
-			} else if err != nil {
-				return err
-			}
-			return nil
+			return yield(sentMail{e.Time, name, e.Action, e.Reason})
 		})
 		if err != nil {
 			return fmt.Errorf("read the send record: %w", err)
@@ -139,6 +132,7 @@ func (o ownData) export(ctx context.Context, r fulfil.Request, who address.Addre
 			cases = append(cases, c)
 		}
 	}
+	slices.SortStableFunc(sent, func(a, b sentMail) int { return a.Time.Compare(b.Time) })
 	data, err := json.Marshal(map[string]any{
 		"address": who.Plain(), "consent": json.RawMessage(plain.Bytes()), "consent_records": json.RawMessage(linked.Bytes()), "sent": sent, "cases": cases,
 	})

@@ -54,7 +54,7 @@ type auditReport struct {
 }
 
 func (n *node) audit(ctx context.Context, r auditRequest) (auditReport, error) {
-	a, err := n.queue.Audit(ctx, n.trail, r.From, r.To, r.Sample)
+	a, err := n.queue.Audit(ctx, n.books, r.From, r.To, r.Sample)
 	if err != nil {
 		return auditReport{}, err
 	}

@@ -134,6 +134,7 @@ func (n *node) run(ctx context.Context) error {
 	lower, belowCtx := errgroup.WithContext(below)
 	lower.Go(func() error { return n.keepSequencing(belowCtx) })
 	lower.Go(func() error { return n.consent.Run(belowCtx) })
+	lower.Go(func() error { return n.books.Run(belowCtx) })
 	lower.Go(func() error { return n.keepRetention(belowCtx) })
 	lower.Go(func() error { return n.report.Run(belowCtx) })
 	lower.Go(func() error { return n.edits.Run(belowCtx) })

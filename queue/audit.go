@@ -98,7 +98,7 @@ type Audit struct {
 	Held      []LegalHold       `json:"legal_holds"`
 }
 
-// Audit gathers it from the ledger of this node and the cases. size is how many
+// Audit gathers it from the ledgers and the cases. size is how many
 // cases the monthly sample holds.
 func (q *Queue) Audit(ctx context.Context, records Querier, from, to time.Time, size int) (Audit, error) {
 	a := Audit{From: from, To: to, Deletions: []DeletionRun{}, Views: []ViewCount{}, Held: q.rules().LegalHolds}

@@ -218,3 +218,6 @@ func (b *errorBox) set(err error) {
 	defer b.mu.Unlock()
 	b.err = err
 }
+
+// Node is the id of this node's data folder: made once, never changed.
+func (r *Registry) Node() string { return r.journal.node }

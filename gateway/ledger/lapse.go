@@ -20,10 +20,16 @@ type Lapse struct {
 	Before time.Time
 	// Keeps tells which records do that; nil: all.
 	Keeps func(Record) bool
-	// Spare tells that a subject's key stays for another reason, as a legal hold
-	// or a consent that stands. The controller is "" where no record of the
-	// subject is left. An error ends the run: nothing more is destroyed.
-	Spare func(ctx context.Context, controller string, subject address.SubjectID) (bool, error)
+	// Spare tells whose key stays for another reason, as a legal hold, a consent
+	// that stands, or what another node sent. An error ends the run: nothing more
+	// is destroyed.
+	Spare func(ctx context.Context, over []Over) (map[address.SubjectID]bool, error)
+}
+
+// Over is a subject whose time is over by this node's log.
+type Over struct {
+	Controller string // "" where no record of the subject is left
+	Subject    address.SubjectID
 }
 
 // Lapsed is what a run did.
@@ -99,30 +105,55 @@ func (l *Ledger) personsFrom(from, end []byte) (out []address.SubjectID, err err
 
 // candidates are those of subjects whose time is over and whom nothing spares.
 func (l *Ledger) candidates(ctx context.Context, rule Lapse, subjects []address.SubjectID) (gone []address.SubjectID, spared int, err error) {
+	var over []Over
 	for _, s := range subjects {
 		if err := ctx.Err(); err != nil {
 			return nil, 0, err
 		}
-		controller, over, err := l.lapsed(rule, s)
+		controller, ended, err := l.lapsed(rule, s)
 		if err != nil {
 			return nil, 0, err
 		}
-		if !over {
+		if ended {
+			over = append(over, Over{controller, s})
+		}
+	}
+	var keep map[address.SubjectID]bool
+	if rule.Spare != nil && len(over) > 0 {
+		if keep, err = rule.Spare(ctx, over); err != nil {
+			return nil, 0, err
+		}
+	}
+	for _, o := range over {
+		if keep[o.Subject] {
+			spared++
 			continue
 		}
-		if rule.Spare != nil {
-			keep, err := rule.Spare(ctx, controller, s)
-			if err != nil {
-				return nil, 0, fmt.Errorf("subject %s: %w", s, err)
-			}
-			if keep {
-				spared++
-				continue
-			}
-		}
-		gone = append(gone, s)
+		gone = append(gone, o.Subject)
 	}
 	return gone, spared, nil
+}
+
+// Outlast tells which subjects have a record here that keeps their key by the
+// rule, those still staged included. Spare is not asked.
+func (l *Ledger) Outlast(ctx context.Context, rule Lapse, subjects []address.SubjectID) ([]address.SubjectID, error) {
+	if err := l.Flush(ctx); err != nil {
+		return nil, fmt.Errorf("look who outlasts: %w", err)
+	}
+	var out []address.SubjectID
+	for _, s := range subjects {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		_, over, err := l.lapsed(rule, s)
+		if err != nil {
+			return nil, fmt.Errorf("look who outlasts: %w", err)
+		}
+		if !over {
+			out = append(out, s)
+		}
+	}
+	return out, nil
 }
 
 // lapsed tells whether no record of a subject keeps its key, and whose subject

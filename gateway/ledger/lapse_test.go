@@ -32,19 +32,27 @@ func TestST6_KeysEndWithTheLimitationTime(t *testing.T) {
 	at(late, 2020, KindConsent, "given")
 	rule := Lapse{
 		Before: time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC), Keeps: func(r Record) bool { return r.Action != "deny" },
-		Spare: func(_ context.Context, controller string, s address.SubjectID) (bool, error) {
-			require.Equal(t, "shop", controller)
-			if s == subject(late) { // a send between look and deed
-				at(late, 2026, KindDelivery, "delivered")
+		Spare: func(_ context.Context, over []Over) (map[address.SubjectID]bool, error) {
+			for _, o := range over {
+				require.Equal(t, "shop", o.Controller)
+				if o.Subject == subject(late) { // a send between look and deed
+					at(late, 2026, KindDelivery, "delivered")
+				}
 			}
-			return s == subject(spared), nil
+			return map[address.SubjectID]bool{subject(spared): true}, nil
 		},
 	}
 	fails := rule
-	fails.Spare = func(context.Context, string, address.SubjectID) (bool, error) { return false, errors.New("store away") }
+	fails.Spare = func(context.Context, []Over) (map[address.SubjectID]bool, error) {
+		return nil, errors.New("store away")
+	}
 	_, err := l.DestroyLapsed(t.Context(), fails)
 	require.ErrorContains(t, err, "store away")
 	require.Len(t, all(t, l, Filter{Subject: subject(old)}), 2, "in doubt nothing is destroyed")
+
+	kept, err := l.Outlast(t.Context(), rule, []address.SubjectID{subject(old), subject(sent), subject(refused), subject(99)})
+	require.NoError(t, err)
+	require.Equal(t, []address.SubjectID{subject(sent)}, kept)
 
 	done, err := l.DestroyLapsed(t.Context(), rule)
 	require.NoError(t, err)

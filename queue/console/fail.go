@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"postern/gateway/ledger/peers"
 	"postern/queue"
 	"postern/queue/console/auth"
 )
@@ -33,6 +34,8 @@ func failureOf(err error) failure {
 		return failure{http.StatusForbidden, "stale"}
 	case errors.Is(err, errForm), errors.Is(err, auth.ErrInput):
 		return failure{http.StatusBadRequest, "form"}
+	case errors.Is(err, peers.ErrAway):
+		return failure{http.StatusServiceUnavailable, "away"}
 	case errors.As(err, &large):
 		return failure{http.StatusRequestEntityTooLarge, "large"}
 	case errors.Is(err, queue.ErrMove), errors.Is(err, queue.ErrDraft), errors.Is(err, queue.ErrOrder):

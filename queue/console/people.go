@@ -26,7 +26,8 @@ type Persons interface {
 	Release(ctx context.Context, r consent.Release) error
 }
 
-// Records are those of this node's ledger; *ledger.Ledger is one.
+// Records are those of the ledgers of all nodes; *peers.Peers is one. An error
+// that wraps peers.ErrAway says that what was yielded is not the whole.
 type Records interface {
 	Query(ctx context.Context, f ledger.Filter, yield func(ledger.Entry) error) error
 }
@@ -238,7 +239,7 @@ func (v *visit) addCases(d *dossier) error {
 	return err
 }
 
-// addSent reads the send record: the ledger of this node, by the person's
+// addSent reads the send record: the ledgers of all nodes, by the person's
 // index. A verdict and the outcome that came of it are one line.
 func (v *visit) addSent(d *dossier) error {
 	if v.c.d.Records == nil {
@@ -246,7 +247,7 @@ func (v *visit) addSent(d *dossier) error {
 	}
 	place := map[string]int{} // spool id → line
 	for _, id := range d.profile.Subjects {
-		err := v.c.d.Records.Query(v.ctx(), ledger.Filter{Subject: id, Controller: d.ID}, func(e ledger.Entry) error {
+		err := v.records(ledger.Filter{Subject: id, Controller: d.ID}, func(e ledger.Entry) error {
 			if e.Kind != ledger.KindVerdict && e.Kind != ledger.KindDelivery {
 				return nil
 			}
@@ -304,6 +305,9 @@ func (c *Console) exportPerson(v *visit) error {
 	a, all, err := v.person("person-export")
 	if err != nil {
 		return err
+	}
+	if v.part != nil { // half of what is held must not look like all of it
+		return v.part
 	}
 	type ownCase struct {
 		Number   string      `json:"number"`

@@ -22,7 +22,6 @@ import (
 
 // Log is this node's ledger; *ledger.Ledger is one.
 type Log interface {
-	Records
 	queue.Prover
 	Checkpoint() ledger.Checkpoint
 	PublicKey() string
@@ -143,7 +142,7 @@ func (v *visit) deletions(m month) ([]deletion, error) {
 	var out []deletion
 	place := map[string]int{}
 	loc := v.zone("")
-	err := v.c.d.Log.Query(v.ctx(), ledger.Filter{Kind: ledger.KindRetention, Since: m.From, Until: m.To}, func(e ledger.Entry) error {
+	err := v.records(ledger.Filter{Kind: ledger.KindRetention, Since: m.From, Until: m.To}, func(e ledger.Entry) error {
 		if e.Erased || e.Pruned {
 			return nil
 		}
@@ -179,7 +178,7 @@ func (v *visit) deletions(m month) ([]deletion, error) {
 // views counts who looked at what in a month, most first.
 func (v *visit) views(m month) ([]viewCount, error) {
 	counts := map[viewCount]int{}
-	err := v.c.d.Log.Query(v.ctx(), ledger.Filter{Kind: ledger.KindView, Since: m.From, Until: m.To}, func(e ledger.Entry) error {
+	err := v.records(ledger.Filter{Kind: ledger.KindView, Since: m.From, Until: m.To}, func(e ledger.Entry) error {
 		if e.Pruned {
 			return nil
 		}

@@ -107,6 +107,7 @@ type view struct {
 	DoneKey  string
 	Tick     int64 // number of the last change this page shows
 	Language []langLink
+	Part     bool // lines may be missing: a relay node is away
 	D        any
 
 	v *visit
@@ -151,7 +152,7 @@ func (v *visit) page(name, title string, data any) error {
 	w := view{
 		Lang: v.words.tag, Theme: v.user.Theme, Title: title, Page: name, Path: v.r.URL.Path, User: v.user,
 		Style: v.c.static["style.css"].path, Script: v.c.static["console.js"].path,
-		Font: v.c.static["inter.woff2"].path, Icon: v.c.static["icon.svg"].path, D: data, v: v,
+		Font: v.c.static["inter.woff2"].path, Icon: v.c.static["icon.svg"].path, D: data, Part: v.part != nil, v: v,
 	}
 	if done := v.r.URL.Query().Get("done"); done != "" && v.words.has("done."+done) {
 		w.DoneKey, w.Done = done, v.say("done."+done)

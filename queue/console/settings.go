@@ -114,7 +114,7 @@ func (v *visit) showSystems(data map[string]any) error {
 	}
 	last := map[string]tested{}
 	if v.c.d.Records != nil {
-		err := v.c.d.Records.Query(v.ctx(), ledger.Filter{Kind: ledger.KindConfig, Since: v.now().AddDate(-1, 0, 0)}, func(e ledger.Entry) error {
+		err := v.records(ledger.Filter{Kind: ledger.KindConfig, Since: v.now().AddDate(-1, 0, 0)}, func(e ledger.Entry) error {
 			if e.Action == "system-test" {
 				last[e.Data["system"]] = tested{e.Time.In(v.zone("")), e.Reason == "ok", v.actor(e.Actor)}
 			}

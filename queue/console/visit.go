@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"postern/gateway/ledger"
+	"postern/gateway/ledger/peers"
 	"postern/queue/console/auth"
 )
 
@@ -24,10 +26,22 @@ type visit struct {
 	user   auth.User // zero where nobody is signed in
 	cookie string
 	words  *words
-	status int // of the answer a page gives; 0: 200
+	status int   // of the answer a page gives; 0: 200
+	part   error // of the relay nodes that did not answer: the page says that lines may be missing
 }
 
 func (v *visit) ctx() context.Context { return v.r.Context() }
+
+// records yields what the ledgers of all nodes have. Where a node is away the
+// page shows what the others know and says so.
+func (v *visit) records(f ledger.Filter, yield func(ledger.Entry) error) error {
+	err := v.c.d.Records.Query(v.ctx(), f, yield)
+	if errors.Is(err, peers.ErrAway) {
+		v.part = err
+		return nil
+	}
+	return err
+}
 
 func (v *visit) signedIn() bool { return v.user.Name != "" }
 
