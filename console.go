@@ -76,16 +76,34 @@ func (n *node) newConsole(poller *intake.Poller) (*console.Console, error) {
 func (n *node) original(ctx context.Context, in queue.Incoming) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
+	box, err := n.mailboxOf(in)
+	if err != nil {
+		return nil, err
+	}
+	return intake.Original(ctx, box, in)
+}
+
+// removeFile takes a file that was destroyed out of a mail in its mailbox.
+func (n *node) removeFile(ctx context.Context, in queue.Incoming, file int, note string, planned func(string) error) (string, error) {
+	box, err := n.mailboxOf(in)
+	if errors.Is(err, queue.ErrUnknown) { // taken out of the configuration: who has it can delete there
+		return "", fmt.Errorf("%w: no-mailbox", queue.ErrByHand)
+	}
+	if err != nil {
+		return "", err
+	}
+	return intake.DestroyFile(ctx, box, in, file, note, planned)
+}
+
+// mailboxOf is the configured mailbox a mail was read from. Errors wrap
+// queue.ErrUnknown where it is not configured any more.
+func (n *node) mailboxOf(in queue.Incoming) (intake.Mailbox, error) {
 	for _, m := range n.mailboxes() {
 		if m.Name == in.Mailbox && m.Controller == in.Controller {
-			box, err := m.mailbox()
-			if err != nil {
-				return nil, err
-			}
-			return intake.Original(ctx, box, in)
+			return m.mailbox()
 		}
 	}
-	return nil, queue.ErrUnknown
+	return intake.Mailbox{}, queue.ErrUnknown
 }
 
 // verifyLedger exports the ledger of this node into a folder of its own and

@@ -71,6 +71,7 @@ func (n *node) openCases(context.Context) error {
 		},
 		Mailed:   n.mailed,
 		UndoLink: n.undoLink,
+		Remove:   n.removeFile,
 	}, o)
 	return err
 }

@@ -20,15 +20,13 @@ const originalTries = 200
 // id that another mail has as well leads nowhere. Errors wrap queue.ErrUnknown
 // where no folder has it any more.
 func Original(ctx context.Context, m Mailbox, in queue.Incoming) ([]byte, error) {
-	criteria := &imap.SearchCriteria{Header: []imap.SearchCriteriaHeaderField{{Key: "Message-ID", Value: in.MessageID}}}
-	if in.MessageID == "" {
-		day := in.Received.Truncate(24 * time.Hour)
-		criteria = &imap.SearchCriteria{Since: day.AddDate(0, 0, -1), Before: day.AddDate(0, 0, 2)}
-	}
 	var raw []byte
-	err := visit(ctx, m, m.Done, false, func(c *conn) (found bool, err error) {
-		raw, err = c.byHash(criteria, in.ContentHash)
-		return raw != nil, err
+	err := visit(ctx, m, m.Done, false, func(c *conn) (bool, error) {
+		found, err := c.findHash(searchOf(in), in.ContentHash)
+		if found != nil {
+			raw = found.raw
+		}
+		return found != nil, err
 	})
 	if err == nil && raw == nil {
 		err = fmt.Errorf("mail of mailbox %q: %w", m.Name, queue.ErrUnknown)
@@ -36,9 +34,18 @@ func Original(ctx context.Context, m Mailbox, in queue.Incoming) ([]byte, error)
 	return raw, err
 }
 
-// byHash fetches the message of the selected folder whose bytes have a hash,
+// searchOf finds what may be a mail: by its id, or by its day where it has none.
+func searchOf(in queue.Incoming) *imap.SearchCriteria {
+	if in.MessageID != "" {
+		return &imap.SearchCriteria{Header: []imap.SearchCriteriaHeaderField{{Key: "Message-ID", Value: in.MessageID}}}
+	}
+	day := in.Received.Truncate(24 * time.Hour)
+	return &imap.SearchCriteria{Since: day.AddDate(0, 0, -1), Before: day.AddDate(0, 0, 2)}
+}
+
+// findHash finds the message of the selected folder whose bytes have a hash,
 // nil where there is none.
-func (c *conn) byHash(criteria *imap.SearchCriteria, hash string) ([]byte, error) {
+func (c *conn) findHash(criteria *imap.SearchCriteria, hash string) (*foundMail, error) {
 	done := c.guard()
 	defer done()
 	got, err := c.UIDSearch(criteria, nil).Wait()
@@ -48,7 +55,7 @@ func (c *conn) byHash(criteria *imap.SearchCriteria, hash string) ([]byte, error
 	uids := got.AllUIDs()
 	for _, uid := range uids[:min(len(uids), originalTries)] {
 		section := &imap.FetchItemBodySection{Peek: true}
-		msgs, err := c.Fetch(imap.UIDSetNum(uid), &imap.FetchOptions{BodySection: []*imap.FetchItemBodySection{section}}).Collect()
+		msgs, err := c.Fetch(imap.UIDSetNum(uid), &imap.FetchOptions{UID: true, Flags: true, InternalDate: true, BodySection: []*imap.FetchItemBodySection{section}}).Collect()
 		if err != nil {
 			return nil, fmt.Errorf("fetch: %w", err)
 		}
@@ -57,7 +64,7 @@ func (c *conn) byHash(criteria *imap.SearchCriteria, hash string) ([]byte, error
 		}
 		raw := msgs[0].FindBodySection(section)
 		if sum := sha256.Sum256(raw); hex.EncodeToString(sum[:]) == hash {
-			return raw, nil
+			return &foundMail{uid, raw, msgs[0].InternalDate, msgs[0].Flags}, nil
 		}
 	}
 	return nil, nil

@@ -30,6 +30,12 @@ func Find(ctx context.Context, m Mailbox, messageID string) (raw []byte, err err
 // reading only, until f says that it is done. Where not all are asked for, one
 // that is not there is passed over but for the first.
 func visit(ctx context.Context, m Mailbox, done string, all bool, f func(*conn) (bool, error)) error {
+	return visitNamed(ctx, m, done, all, true, func(c *conn, _ string) (bool, error) { return f(c) })
+}
+
+// visitNamed is visit that tells f the folder's name on the server, for
+// writing too where it is not readOnly.
+func visitNamed(ctx context.Context, m Mailbox, done string, all, readOnly bool, f func(*conn, string) (bool, error)) error {
 	m, err := m.withDefaults()
 	if err != nil {
 		return err
@@ -47,30 +53,30 @@ func visit(ctx context.Context, m Mailbox, done string, all bool, f func(*conn) 
 		folders = append(folders, done)
 	}
 	for i, folder := range folders {
-		err := b.look(c, folder)
+		name, err := b.look(c, folder, readOnly)
 		if errors.Is(err, errNoJunk) || err != nil && i > 0 && !all && ctx.Err() == nil {
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("open folder %q of mailbox %q: %w", folder, m.Name, refused(err))
 		}
-		if found, err := f(c); found || err != nil {
+		if found, err := f(c, name); found || err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// look selects a folder for reading only.
-func (b *box) look(c *conn, folder string) error {
-	name, err := b.resolve(c, folder)
+// look selects a folder and gives its name on the server.
+func (b *box) look(c *conn, folder string, readOnly bool) (name string, err error) {
+	name, err = b.resolve(c, folder)
 	if err != nil {
-		return err
+		return "", err
 	}
 	done := c.guard()
 	defer done()
-	_, err = c.Select(name, &imap.SelectOptions{ReadOnly: true}).Wait()
-	return err
+	_, err = c.Select(name, &imap.SelectOptions{ReadOnly: readOnly}).Wait()
+	return name, err
 }
 
 // message fetches one message of the selected folder by its Message-ID.

@@ -54,7 +54,7 @@ func (q *Queue) OpenByHand(ctx context.Context, b ByHand) (Ref, error) {
 		b.Key = hex.EncodeToString(raw)
 	}
 	return q.Open(ctx, Incoming{
-		Controller: b.Controller, Mailbox: "by-hand", Folder: b.Way + "/" + b.Key, ContentHash: sha("by-hand\x00" + b.Key), Received: b.Received,
+		Controller: b.Controller, Mailbox: ByHandMailbox, Folder: b.Way + "/" + b.Key, ContentHash: sha("by-hand\x00" + b.Key), Received: b.Received,
 		From: b.Address, FromName: b.Name, Text: b.Text, Grade: Unknown, GradeWhy: "by " + b.Way, NoReplyWhy: "by-hand",
 		Result: classifier.Result{Language: b.Language, Kind: classifier.KindRequest, Decided: b.Labels, Abstain: len(b.Labels) == 0, Asker: "subject"},
 	})

@@ -32,17 +32,21 @@ const (
 
 // changing is what one change adds to a case.
 type changing struct {
-	mail     *Incoming
-	seen     []string
-	newMid   string
-	events   []Event
-	before   map[string]string // the case as it was read
-	extra    map[string]string // further fields to set
-	letter   *Letter
-	jobs     [][3]string // do, n, time in Unix ms
-	due      string      // "-" keeps
-	unremind []string
-	remind   [][2]string
+	mail  *Incoming
+	seen  []string
+	known []string // further names under which the case's mails may be met
+	// rewritten takes the place of the mail at rewriteAt.
+	rewritten *Incoming
+	rewriteAt int
+	newMid    string
+	events    []Event
+	before    map[string]string // the case as it was read
+	extra     map[string]string // further fields to set
+	letter    *Letter
+	jobs      [][3]string // do, n, time in Unix ms
+	due       string      // "-" keeps
+	unremind  []string
+	remind    [][2]string
 }
 
 // changeTries bounds how often a change is computed anew because another one
@@ -124,6 +128,12 @@ func (q *Queue) changed(c *Case, before map[string]string, key *vault.Key, once 
 	}
 	if ch.mail != nil {
 		if args.Mail, err = sealMail(key, no, *ch.mail); err != nil {
+			return call{}, err
+		}
+	}
+	if args.Known = ch.known; ch.rewritten != nil {
+		args.RewriteAt = ch.rewriteAt
+		if args.Rewrite, err = sealMail(key, no, *ch.rewritten); err != nil {
 			return call{}, err
 		}
 	}

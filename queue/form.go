@@ -75,7 +75,7 @@ func (q *Queue) formMail(f FormRequest) (Incoming, bool) {
 	}
 	res.Abstain = res.Abstain || len(res.Decided) == 0
 	in := Incoming{
-		Controller: f.Controller, Mailbox: "by-hand", Received: q.o.Now(), From: f.Address, ReturnPath: f.Address.Plain(), Text: f.Text,
+		Controller: f.Controller, Mailbox: ByHandMailbox, Received: q.o.Now(), From: f.Address, ReturnPath: f.Address.Plain(), Text: f.Text,
 		Grade: Unknown, GradeWhy: "by form", NoReplyWhy: "by-form", Result: res,
 	}
 	_, processor := q.o.Processors[f.Controller]

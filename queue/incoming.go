@@ -17,6 +17,12 @@ const (
 	Contradicted Grade = "contradicted" // a check failed
 )
 
+// Names in Incoming.Mailbox of what lies in no mailbox.
+const (
+	ByHandMailbox = "by-hand" // a letter, a call or a form
+	SplitMailbox  = "split"   // a mail of the case this one was split from
+)
+
 // Incoming is one mail at a privacy mailbox as facts, ready to become a case.
 type Incoming struct {
 	Controller  string // whose mailbox it is
@@ -26,6 +32,8 @@ type Incoming struct {
 	UID         uint32
 	MessageID   string    // without brackets, "" if none
 	ContentHash string    // hex of SHA-256 over the raw bytes
+	Copy        string    // that of a copy without a destroyed file, while it takes the place of the original
+	CopyOf      int       // place of that file
 	Received    time.Time // INTERNALDATE: the clock starts here (DSR-2)
 
 	From       address.Address // zero if unreadable
@@ -59,4 +67,9 @@ type Attachment struct {
 	Type string
 	Size int64
 	Text string // words read from the file, "" if it holds none that can be read
+	// Destroyed is when an operator had what it holds destroyed; zero: it was not.
+	Destroyed time.Time `json:",omitzero"`
+	// Left says why the mail in the mailbox still holds a destroyed file:
+	// "waiting", or why a person has to delete it there; "": it does not.
+	Left string `json:",omitempty"`
 }

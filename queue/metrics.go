@@ -22,7 +22,7 @@ type metrics struct {
 	waiting *prometheus.Desc
 	dead    *prometheus.Desc
 	hooks   *prometheus.CounterVec // result: taken, failed, gone
-	work    *prometheus.CounterVec // do: mail, trail, remind, send, fulfil; result: done, back, later, dead
+	work    *prometheus.CounterVec // do: mail, trail, remind, send, fulfil, hook, destroy; result: done, back, later, dead
 	q       *Queue
 }
 

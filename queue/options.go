@@ -62,6 +62,11 @@ type Deps struct {
 	// "" if it can't; nil: the notice asks for an answer by mail.
 	UndoLink func(controller string, subject address.SubjectID, suppressionID string, ends time.Time) string
 	Notify   func(context.Context, Notice) error // tells operators; nil: the log alone
+	// Remove takes a file out of a mail where it lies and leaves a note in its
+	// place. planned is told the hash of what will lie there before it does.
+	// Errors wrap ErrByHand where a person has to, ErrUnknown where the mail is
+	// gone; nil: a person always has to.
+	Remove func(ctx context.Context, in Incoming, file int, note string, planned func(hash string) error) (hash string, err error)
 }
 
 // Notice is something an operator has to know.

@@ -38,20 +38,23 @@ var (
 
 // changeArgs is ARGV 1 of change.lua.
 type changeArgs struct {
-	No       string            `json:"no"`
-	V        string            `json:"v"`
-	Once     string            `json:"once"`
-	Seen     []string          `json:"seen"`
-	NewMid   string            `json:"newmid"`
-	Mail     string            `json:"mail"`
-	Fields   map[string]string `json:"fields"`
-	Events   []string          `json:"events"`
-	Due      string            `json:"due"`
-	Unremind []string          `json:"unremind"`
-	Remind   [][2]string       `json:"remind"`
-	Letter   string            `json:"letter"`
-	LetterAt string            `json:"letterat"`
-	Jobs     [][3]string       `json:"jobs"`
+	No        string            `json:"no"`
+	V         string            `json:"v"`
+	Once      string            `json:"once"`
+	Seen      []string          `json:"seen"`
+	NewMid    string            `json:"newmid"`
+	Mail      string            `json:"mail"`
+	Known     []string          `json:"known,omitempty"`
+	Rewrite   string            `json:"rewrite,omitempty"`
+	RewriteAt int               `json:"rewriteat"`
+	Fields    map[string]string `json:"fields"`
+	Events    []string          `json:"events"`
+	Due       string            `json:"due"`
+	Unremind  []string          `json:"unremind"`
+	Remind    [][2]string       `json:"remind"`
+	Letter    string            `json:"letter"`
+	LetterAt  string            `json:"letterat"`
+	Jobs      [][3]string       `json:"jobs"`
 }
 
 // call is one run of a script.

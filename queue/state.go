@@ -62,12 +62,13 @@ const (
 	ActPropose  Action = "propose"  // an act that needs a second operator
 	ActPackage  Action = "package"  // the copy of the data was put together, ticked or released
 	ActFetched  Action = "fetched"  // the person fetched it, or tried to
+	ActDestroy  Action = "destroy"  // a file that came with a mail was destroyed
 )
 
 // allActions are for those who subscribe to them.
 var allActions = []Action{ActOpen, ActAttach, ActStart, ActAsk, ActIdentify, ActWait, ActResume, ActExtend, ActAnswer, ActBounced, ActClose, ActDeny,
 	ActForward, ActMerge, ActWithdraw, ActReopen, ActSuppress, ActHold, ActReceipt, ActSilent, ActRemind, ActAlert, ActLabel, ActPaused, ActSent, ActTaken,
-	ActUnsent, ActUnsure, ActRelease, ActDo, ActResult, ActAssign, ActNote, ActPropose, ActPackage, ActFetched}
+	ActUnsent, ActUnsure, ActRelease, ActDo, ActResult, ActAssign, ActNote, ActPropose, ActPackage, ActFetched, ActDestroy}
 
 // ErrMove says that an action is not legal in the state the case is in.
 var ErrMove = errors.New("not possible in this state")

@@ -32,7 +32,7 @@ func (q *Queue) Split(ctx context.Context, number string, labels []classifier.La
 		return Ref{}, fmt.Errorf("split case %s: %w: name some, not all, of what it asks: %s", no, ErrMove, joinLabels(c.Labels))
 	}
 	in := c.Mails[0]
-	in.Folder, in.Mailbox = no+"/"+joinLabels(labels), "split"
+	in.Folder, in.Mailbox = no+"/"+joinLabels(labels), SplitMailbox
 	in.ContentHash, in.MessageID, in.InReplyTo, in.References, in.CaseNo, in.ReplyToken = sha("split\x00"+in.Folder), "", "", nil, "", ""
 	in.MayReply, in.NoReplyWhy, in.Received = false, "split", c.Received
 	in.Result.Decided, in.Result.Abstain = slices.Clone(labels), false

@@ -18,7 +18,7 @@ import (
 // job is one piece of work of the stream. It holds ids only.
 type job struct {
 	Case string `json:"case"`
-	Do   string `json:"do"` // "mail", "trail", "remind", "send", "fulfil", "hook"
+	Do   string `json:"do"` // "mail", "trail", "remind", "send", "fulfil", "hook", "destroy"
 	N    string `json:"n"`  // index of mail, event, letter or task, or the reminder's kind
 	Try  string `json:"try"`
 }
@@ -191,6 +191,8 @@ func (q *Queue) do(ctx context.Context, j job) error {
 		return q.fulfil(ctx, j.Case, j.N)
 	case "hook":
 		return q.hook(ctx, j.Case, j.N)
+	case "destroy":
+		return q.destroyOriginal(ctx, j.Case, j.N)
 	}
 	return fmt.Errorf("%w: unknown work %q", errPermanent, j.Do)
 }
@@ -267,7 +269,7 @@ func (q *Queue) end(ctx context.Context, id string, j job, verb string, at time.
 // kindOf keeps the metric's label a closed set, whatever the stream holds.
 func kindOf(do string) string {
 	switch do {
-	case "mail", "trail", "remind", "send", "fulfil", "hook":
+	case "mail", "trail", "remind", "send", "fulfil", "hook", "destroy":
 		return do
 	}
 	return "unknown"

@@ -141,3 +141,24 @@ func BenchmarkParseText(b *testing.B) {
 		Parse(raw, Limits{}).Text()
 	}
 }
+
+// Where a part says it stands is where its bytes are, whatever lies within what.
+func TestPartsKnowWhereTheyStand(t *testing.T) {
+	for name, raw := range map[string][]byte{
+		"nested": crlf("Content-Type: multipart/mixed; boundary=a\n\npre\n--a\nContent-Type: multipart/alternative; boundary=b\n\n--b\n\nPlain.\n--b\nContent-Type: text/html\n\n<p>x\n--b--\n--a\nContent-Type: image/png; name=x.png\n\nPNG\n--a--\nafter\n"),
+		"bare":   []byte("Content-Type: image/png\n\nPNG"),
+		"no end": []byte("Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: image/png; name=x.png\n\nPNG"),
+	} {
+		m := Parse(raw, Limits{})
+		m.Walk(func(p *Part) bool {
+			at := raw[p.Start:p.End]
+			require.Equal(t, string(p.Body), string(at[len(at)-len(p.Body):]), name)
+			again := Parse(at, Limits{})
+			require.Equal(t, p.Header, again.Header, name)
+			return true
+		})
+		file := m.Files()[0].Part
+		require.Equal(t, "PNG", string(file.Body), name)
+		require.Equal(t, "image/png", file.Type, name)
+	}
+}

@@ -51,6 +51,9 @@ type Part struct {
 	Body        []byte // as it stands on the wire
 	Parts       []*Part
 	Inner       *Part // of message/rfc822 and its like
+	// Start and End are where header and body stand among the bytes that Parse
+	// was given; of parts of a message within they mean nothing.
+	Start, End int
 }
 
 // Parse reads raw. It never fails.
@@ -58,7 +61,18 @@ func Parse(raw []byte, limits Limits) *Message {
 	m := &Message{limits: limits.withDefaults()}
 	r := &reader{m: m}
 	m.Part = *r.part(raw, "text/plain", 0)
+	m.Part.place(0, len(raw))
 	return m
+}
+
+// place notes where a part stands, and its parts within it: their ends were
+// left relative to the body.
+func (p *Part) place(start, end int) {
+	p.Start, p.End = start, end
+	body := end - len(p.Body)
+	for _, c := range p.Parts {
+		c.place(body+c.Start, body+c.End)
+	}
 }
 
 type reader struct {
@@ -123,20 +137,22 @@ func (r *reader) multipart(p *Part, depth int) {
 	if p.Type == "multipart/digest" {
 		fallback = "message/rfc822"
 	}
-	chunks, closed := splitParts(p.Body, boundary)
+	spans, closed := splitParts(p.Body, boundary)
 	if !closed {
 		r.defect("boundary")
 	}
-	if len(chunks) == 0 { // no part found: what is there is text
+	if len(spans) == 0 { // no part found: what is there is text
 		p.Type = "text/plain"
 		return
 	}
-	for _, c := range chunks {
+	for _, s := range spans {
 		if r.parts >= r.m.limits.Parts {
 			r.over("too many parts")
 			return
 		}
-		p.Parts = append(p.Parts, r.part(c, fallback, depth+1))
+		c := r.part(p.Body[s.from:s.to], fallback, depth+1)
+		c.Start, c.End = s.from, s.to
+		p.Parts = append(p.Parts, c)
 	}
 }
 
@@ -152,9 +168,12 @@ func guessBoundary(body []byte) string {
 	return ""
 }
 
+// span is a run of bytes.
+type span struct{ from, to int }
+
 // splitParts cuts body at lines that begin with the boundary (RFC 2046
 // section 5.1.1). closed tells whether the end boundary was there.
-func splitParts(body []byte, boundary string) (parts [][]byte, closed bool) {
+func splitParts(body []byte, boundary string) (parts []span, closed bool) {
 	if boundary == "" {
 		return nil, false
 	}
@@ -170,7 +189,7 @@ func splitParts(body []byte, boundary string) (parts [][]byte, closed bool) {
 			tail := bytes.TrimRight(body[pos+len(mark):next], " \t\r\n")
 			if len(tail) == 0 || bytes.Equal(tail, []byte("--")) {
 				if start >= 0 {
-					parts = append(parts, trimEnd(body[start:pos]))
+					parts = append(parts, span{start, start + len(trimEnd(body[start:pos]))})
 				}
 				if len(tail) != 0 {
 					return parts, true
@@ -181,7 +200,7 @@ func splitParts(body []byte, boundary string) (parts [][]byte, closed bool) {
 		pos = next
 	}
 	if start >= 0 && start < len(body) {
-		parts = append(parts, body[start:])
+		parts = append(parts, span{start, len(body)})
 	}
 	return parts, false
 }

@@ -192,8 +192,11 @@ func (v *visit) fileOf() (queue.Case, queue.Attachment, []byte, error) {
 		return k, a, nil, err
 	}
 	nth := 0
+	if !a.Destroyed.IsZero() {
+		return k, a, nil, errNotFound
+	}
 	for _, b := range in.Attachments[:n] {
-		if b.Name == a.Name {
+		if b.Name == a.Name && (b.Destroyed.IsZero() || b.Left != "") {
 			nth++
 		}
 	}

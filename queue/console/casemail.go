@@ -13,23 +13,26 @@ import (
 
 // mailView is one mail of a case.
 type mailView struct {
-	Index    int
-	When     time.Time
-	From     string
-	Name     string
-	Subject  string
-	Lang     string
-	Text     []segment
-	Sign     string // signature, folded
-	Quoted   string // folded
-	Files    []fileView
-	Grade    queue.Grade
-	Tone     string
-	Why      string
-	Reasons  []reasonView
-	Original bool // the bytes can be fetched
-	ByHand   bool
-	Manual   string
+	Index     int
+	When      time.Time
+	From      string
+	Name      string
+	Subject   string
+	Lang      string
+	Text      []segment
+	Sign      string // signature, folded
+	Quoted    string // folded
+	Files     []fileView
+	Grade     queue.Grade
+	Tone      string
+	Why       string
+	Reasons   []reasonView
+	Original  bool // the bytes can be fetched
+	ByHand    bool
+	Manual    string
+	Split     bool   // the mail is that of the case this one was split from
+	Mailbox   string // and MessageID: where to find the mail by hand
+	MessageID string
 }
 
 // segment is a run of a mail's text; Why names the right its words spoke for.
@@ -43,7 +46,13 @@ type fileView struct {
 	Size  int64
 	Text  bool // its words can be read
 	Image bool
+
+	Destroyed time.Time
+	Left      string // why the mailbox still has it, "" where it does not
 }
+
+// Gone tells that what it held was destroyed.
+func (f fileView) Gone() bool { return !f.Destroyed.IsZero() }
 
 // KB is the size in whole kilobytes, at least one.
 func (f fileView) KB() int64 { return max(1, f.Size/1000) }
@@ -63,15 +72,15 @@ func (v *visit) mailView(k *queue.Case, index int, in queue.Incoming, loc *time.
 	m := mailView{
 		Index: index, When: in.Received.In(loc), From: in.From.Plain(), Name: in.FromName, Subject: in.Subject, Lang: in.Result.Language,
 		Sign: sign, Quoted: strings.TrimSpace(in.Quoted), Grade: in.Grade, Tone: gradeTone[in.Grade], Why: in.GradeWhy,
-		ByHand: in.Mailbox == "by-hand", Manual: in.Manual,
+		ByHand: in.Mailbox == queue.ByHandMailbox, Manual: in.Manual, Split: in.Mailbox == queue.SplitMailbox, Mailbox: in.Mailbox, MessageID: in.MessageID,
 	}
 	if m.Lang == "und" {
 		m.Lang = ""
 	}
-	m.Original = v.c.d.Original != nil && !m.ByHand
+	m.Original = v.c.d.Original != nil && !m.ByHand && in.Mailbox != queue.SplitMailbox
 	m.Text = v.highlight(text, in.Result, k.Labels)
 	for i, a := range in.Attachments {
-		m.Files = append(m.Files, fileView{i, a.Name, a.Type, a.Size, strings.TrimSpace(a.Text) != "", isPicture(a.Type)})
+		m.Files = append(m.Files, fileView{Index: i, Name: a.Name, Type: a.Type, Size: a.Size, Text: strings.TrimSpace(a.Text) != "", Image: isPicture(a.Type), Destroyed: a.Destroyed, Left: a.Left})
 	}
 	for _, r := range in.Result.Reasons {
 		m.Reasons = append(m.Reasons, reasonView{v.say("right." + string(r.Label)), r.Words, r.Weight > 0})

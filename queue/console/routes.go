@@ -124,6 +124,9 @@ var routes = []route{
 	{method: "GET", path: "/cases/{no}/mails/{i}/html", need: auth.Read(), serve: (*Console).asSent},
 	{method: "GET", path: "/cases/{no}/mails/{i}/files/{n}", need: auth.Read(), serve: (*Console).file},
 	{method: "GET", path: "/cases/{no}/mails/{i}/files/{n}/picture", need: auth.Read(), serve: (*Console).filePicture},
+	{method: "GET", path: "/cases/{no}/mails/{i}/files/{n}/destroy", need: auth.Work(), serve: (*Console).destroyPage},
+	{method: "POST", path: "/cases/{no}/mails/{i}/files/{n}/destroy", need: auth.Work(), serve: (*Console).destroyFile},
+	{method: "POST", path: "/cases/{no}/mails/{i}/files/{n}/removed", need: auth.Work(), serve: (*Console).fileRemoved},
 	{method: "GET", path: "/cases/{no}/mails/{i}/files/{n}/text", need: auth.Read(), serve: (*Console).fileText},
 
 	{method: "GET", path: "/aside", need: auth.Work(), serve: (*Console).asidePage},

@@ -1,7 +1,7 @@
 -- Changes a case in one step: fields, events, perhaps a further mail, clocks.
 -- KEYS 1 case hash, 2 mails, 3 log, 4 seen, 5 mid, 6 due, 7 remind, 8 work, 9 letters, 10 later, 11 touched, 12 tick
 -- ARGV 1 JSON: no, v (version read), once (field that must not be set, or ""),
---   seen[], newmid, mail (or ""), fields{}, events[], due (score, "" removes, "-" keeps),
+--   seen[], newmid, mail (or ""), known[] (or none), rewrite (or none) and rewriteat (place of the mail), fields{}, events[], due (score, "" removes, "-" keeps),
 --   unremind[], remind[[member,score]], letter (or ""), letterat (score), jobs[[do,n,score]]
 -- Returns {"ok", index of mail or letter} | {"again",""} | {"once",""} | {"dup", number} | {"gone",""}
 local a = cjson.decode(ARGV[1])
@@ -34,6 +34,8 @@ if a.mail ~= '' then
   if a.newmid ~= '' then redis.call('HSETNX', KEYS[5], a.newmid, a.no) end
   redis.call('XADD', KEYS[8], '*', 'case', a.no, 'do', 'mail', 'n', index, 'try', '0')
 end
+if a.rewrite then redis.call('LSET', KEYS[2], a.rewriteat, a.rewrite) end
+for _, f in ipairs(a.known or {}) do redis.call('HSETNX', KEYS[4], f, a.no) end
 for _, e in ipairs(a.events) do
   local n = redis.call('RPUSH', KEYS[3], e)
   redis.call('XADD', KEYS[8], '*', 'case', a.no, 'do', 'trail', 'n', tostring(n - 1), 'try', '0')
