@@ -200,7 +200,7 @@ func (s *Store) claim(e *entry) {
 		e.msg = nil
 		return
 	}
-	e.mem = mem
+	e.mem, e.leased = mem, true
 	s.memory += mem
 	s.inHand[e.id] = e
 }
@@ -217,6 +217,13 @@ func (s *Store) disclaim(e *entry) {
 // admit hands a committed message out; what is not in hand waits in the index.
 func (s *Store) admit(e *entry) {
 	s.mu.Lock()
+	e.leased = false
+	if want, actor := e.want, e.actor; want != "" { // it was listed and ordered about before it was here
+		e.want = ""
+		s.mu.Unlock()
+		s.orderAgain(e.id, want, actor)
+		return
+	}
 	defer s.mu.Unlock()
 	switch {
 	case e.due == heldIndex:

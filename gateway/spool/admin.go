@@ -109,15 +109,24 @@ func (o *order) run(s *Store) {
 		o.done <- nil
 		return
 	}
-	if e != nil {
+	// Until the change is on disk nobody else may take it in hand.
+	waited := e != nil
+	if waited {
 		s.ready.remove(e)
 		s.delayed.remove(e)
-		s.drop(e)
-		s.makeRoom()
+	} else {
+		e = &entry{id: o.id}
+		s.inHand[o.id] = e
 	}
+	e.leased = true
 	s.mu.Unlock()
 	err := o.rewrite(s)
-	if err != nil && e != nil {
+	s.mu.Lock()
+	s.drop(e)
+	s.makeRoom()
+	passed := e.passed
+	s.mu.Unlock()
+	if passed || waited && err != nil {
 		s.forget(e)
 	}
 	o.done <- err
@@ -154,9 +163,7 @@ func (o *order) rewrite(s *Store) error {
 	} else {
 		err = errors.Join(s.stageFrames(b, &change{e: e, msg: m}, results), s.stageRecords(b, recs))
 		if now != old {
-			moved := *e
-			moved.due = now
-			err = errors.Join(err, dropIndex(b, e), setIndex(b, &moved))
+			err = errors.Join(err, dropIndex(b, e), setIndex(b, e.at(now)))
 		}
 	}
 	if err == nil {

@@ -121,13 +121,9 @@ func (s *Store) quarantine(e *entry, cause error) {
 	s.lost("message "+e.id.String(), cause)
 	b := s.db.NewBatch()
 	defer b.Close()
-	moved := *e
-	moved.due = heldIndex
-	if err := errors.Join(dropIndex(b, e), setIndex(b, &moved), b.Commit(pebble.Sync)); err != nil {
+	if err := errors.Join(dropIndex(b, e), setIndex(b, e.at(heldIndex)), b.Commit(pebble.Sync)); err != nil {
 		s.opts.Log.Error("a damaged message was not set aside", "id", e.id.String(), "error", err)
 	}
 	s.held.Add(1)
-	s.mu.Lock()
-	s.drop(e)
-	s.mu.Unlock()
+	s.stale(e)
 }

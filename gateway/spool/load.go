@@ -75,6 +75,9 @@ func (s *Store) load(id msgID, body bool) (m *Message, states bool, err error) {
 		return m, states, nil
 	}
 	if m.Body, err = s.loadBody(id, m.BodySize); errors.Is(err, ErrNotFound) {
+		if _, err := s.get(id, idKey(keyMeta, id)); errors.Is(err, ErrNotFound) { // done meanwhile
+			return nil, false, wrapID(id, err)
+		}
 		err = fmt.Errorf("%w: the body is gone", ErrDamaged)
 	}
 	if err != nil {

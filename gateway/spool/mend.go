@@ -30,12 +30,16 @@ func (s *Store) stale(e *entry) {
 	want, actor := e.want, e.actor
 	s.mu.Unlock()
 	s.forget(e)
-	if want == "" {
-		return
+	if want != "" {
+		s.orderAgain(e.id, want, actor)
 	}
+}
+
+// orderAgain gives an order anew that came while its message was in hand.
+func (s *Store) orderAgain(id msgID, want intent, actor string) {
 	all := func(*Message) bool { return true }
-	if err := s.submit(&change{order: &order{id: e.id, want: want, actor: actor, match: all, done: make(chan error, 1)}}); err != nil {
-		s.opts.Log.Warn("an operator's order was lost in the stop", "id", e.id.String(), "order", string(want))
+	if err := s.submit(&change{order: &order{id: id, want: want, actor: actor, match: all, done: make(chan error, 1)}}); err != nil {
+		s.opts.Log.Warn("an operator's order was lost in the stop", "id", id.String(), "order", string(want))
 	}
 }
 

@@ -141,7 +141,8 @@ func (s *Store) collect(lower, upper []byte, now int64) (pos []byte, next int64)
 func (s *Store) take(due int64, id msgID, value []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.inHand[id]; ok {
+	if e, ok := s.inHand[id]; ok {
+		e.passed = true
 		return false
 	}
 	e := &entry{id: id, due: due, size: indexSize(value), copies: 1}

@@ -64,13 +64,17 @@ type entry struct {
 	mem    int64    // octets counted in Store.memory
 	weight int64    // octets counted in Store.readBack
 	copies int      // transactions it takes, while that is known
-	leased bool
-	states bool // the store has frames of states for it
+	leased bool     // a delivery works on it, or the store itself
+	passed bool     // the due index was read past it meanwhile
+	states bool     // the store has frames of states for it
 	pauses int
 	notBef int64
 	want   intent // what an operator asked for while it was leased
 	actor  string
 }
+
+// at is the place of e in the index at another time.
+func (e *entry) at(due int64) *entry { return &entry{id: e.id, size: e.size, due: due} }
 
 // New opens the spool in db, recovering what waits there. dir is the folder
 // whose file system is watched for free space; "" watches none. trail may be

@@ -151,9 +151,7 @@ func (s *Store) stageChange(b *pebble.Batch, c *change) error {
 	} else {
 		err = s.stageFrames(b, &change{e: c.e, msg: m}, append(c.results, more...))
 		if c.due != c.e.due {
-			moved := *c.e
-			moved.due = c.due
-			err = errors.Join(err, dropIndex(b, c.e), setIndex(b, &moved))
+			err = errors.Join(err, dropIndex(b, c.e), setIndex(b, c.e.at(c.due)))
 		}
 	}
 	for _, d := range c.spawned {
