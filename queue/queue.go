@@ -30,6 +30,7 @@ type Queue struct {
 	files   *vault.Files // nil: no vault folder
 	metrics *metrics
 	index   *Index // shared by the rooms of this process
+	deeds   deedBook
 	waitAOF bool
 	scripts sync.Map // hashes the server was given
 

@@ -1,13 +1,11 @@
 package queue
 
 import (
+	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"postern/classifier"
 )
@@ -73,19 +71,22 @@ func (q *Queue) Report(ctx context.Context, year int, month time.Month) ([]Month
 	return out, nil
 }
 
+// receivedBetween gives the cases received in a span, from the index of this
+// process.
 func (q *Queue) receivedBetween(ctx context.Context, from, to time.Time) ([]*Case, error) {
-	numbers, err := q.rdb.ZRangeByScore(ctx, keyAll, &redis.ZRangeBy{Min: millis(from), Max: "(" + millis(to)}).Result()
+	s, _, err := q.index.Snapshot(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("find cases of %s: %w", from.Format("2006-01"), err)
+		return nil, err
 	}
 	var out []*Case
-	for chunk := range slices.Chunk(numbers, 256) {
-		cases, err := q.readMany(ctx, chunk)
-		if err != nil {
-			return nil, err
+	for _, c := range s.Cases {
+		if !c.Received.Before(from) && c.Received.Before(to) {
+			out = append(out, c)
 		}
-		out = append(out, cases...)
 	}
+	slices.SortFunc(out, func(a, b *Case) int {
+		return cmp.Or(a.Received.Compare(b.Received), strings.Compare(a.Number, b.Number))
+	})
 	return out, nil
 }
 
@@ -123,69 +124,4 @@ func (t *Tally) finish() {
 		t.MedianDays = (t.days[(n-1)/2] + t.days[n/2]) / 2
 	}
 	t.days = nil
-}
-
-// AutomaticReport is what rules did by themselves in a span of time.
-type AutomaticReport struct {
-	Acts     map[string]int // "action:reason" → how often
-	Reverted int            // opt-outs an operator took back
-	Reopened int            // cases a rule had ended and something opened again
-	Sample   []string       // numbers of cases to look at by hand; the same for the same span
-	Judged   int            // cases of which an operator said whether the rules were right
-	Wrong    int            // of those
-}
-
-// ErrorRate is the share of judged cases in which a rule was wrong; false
-// where none was judged.
-func (r AutomaticReport) ErrorRate() (float64, bool) {
-	if r.Judged == 0 {
-		return 0, false
-	}
-	return float64(r.Wrong) / float64(r.Judged), true
-}
-
-// AutomaticActs counts what rules did in cases received in the span, with a
-// sample of at most size cases for a person to check: the base of an error rate.
-func (q *Queue) AutomaticActs(ctx context.Context, from, to time.Time, size int) (AutomaticReport, error) {
-	out := AutomaticReport{Acts: map[string]int{}}
-	cases, err := q.receivedBetween(ctx, from, to)
-	if err != nil {
-		return out, err
-	}
-	for _, c := range cases {
-		_, events, err := q.Show(ctx, c.Number)
-		if err != nil {
-			return out, err
-		}
-		acted, closed, judged := false, false, ""
-		for _, e := range events {
-			switch {
-			case e.Actor == "rule" && (e.Action == ActSuppress || e.Action == ActHold || e.Action == ActClose || e.Action == ActDeny || e.Action == ActReceipt):
-				out.Acts[string(e.Action)+":"+e.Reason]++
-				acted = true
-				closed = closed || e.Action == ActClose
-			case e.Action == ActRelease:
-				out.Reverted++
-			case e.Action == ActReopen && closed:
-				out.Reopened++
-			case e.Action == ActNote && (e.Reason == SampleRight || e.Reason == SampleWrong):
-				judged = e.Reason // the last word counts
-			}
-		}
-		if judged != "" {
-			out.Judged++
-		}
-		if judged == SampleWrong {
-			out.Wrong++
-		}
-		if acted {
-			out.Sample = append(out.Sample, c.Number)
-		}
-	}
-	// By hash: nobody chooses, and who asks again sees the same.
-	slices.SortFunc(out.Sample, func(a, b string) int { return strings.Compare(sha("sample\x00"+a), sha("sample\x00"+b)) })
-	if len(out.Sample) > size {
-		out.Sample = out.Sample[:size]
-	}
-	return out, nil
 }

@@ -223,6 +223,18 @@ func TestD11_RedisCluster(t *testing.T) {
 	n := 0
 	require.NoError(t, r.Suppressions(ctx, "acme", func(SuppressionRecord) error { n++; return nil }))
 	require.Equal(t, 20, n, "both masters are listed")
+	paged := map[string]bool{}
+	for at := ""; ; {
+		page, next, err := r.SuppressionsPage(ctx, "acme", at, 7, func(SuppressionRecord) bool { return true })
+		require.NoError(t, err)
+		for _, s := range page {
+			paged[s.ID] = true
+		}
+		if at = next; at == "" {
+			break
+		}
+	}
+	require.Len(t, paged, 20, "and both in pages")
 	swept, err := r.SweepNow(ctx)
 	require.NoError(t, err)
 	require.Equal(t, 60, swept.Subjects)

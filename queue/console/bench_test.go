@@ -21,7 +21,7 @@ import (
 // number), a change between any two, and reports the 95th percentile in ms and
 // the bytes on the wire.
 func BenchmarkPages(b *testing.B) {
-	w := newWorld(b)
+	w := newOutbound(b).proofs()
 	require.NoError(b, w.rdb.ConfigSet(b.Context(), "appendfsync", "no").Err())
 	count := 100_000
 	if n, err := strconv.Atoi(os.Getenv("CONSOLE_CASES")); err == nil {
@@ -57,7 +57,12 @@ func BenchmarkPages(b *testing.B) {
 	began = time.Now()
 	v.get("/cases")
 	b.Logf("first page, with the whole index read: %s", time.Since(began).Round(time.Millisecond))
+	began = time.Now()
+	v.get("/proof/automatic")
+	b.Logf("first account of the rules, with the month's logs read: %s", time.Since(began).Round(time.Millisecond))
+	w.known("last@example.com")
 	no := w.open(w.mail("last@example.com", "Please delete my data.", classifier.Erasure))
+	person := v.person("last@example.com")
 	token := tokenField.FindStringSubmatch(v.get("/account"))[1]
 
 	for _, page := range []struct {
@@ -65,7 +70,9 @@ func BenchmarkPages(b *testing.B) {
 		form       url.Values
 	}{
 		{"today", "/", nil}, {"list", "/cases", nil}, {"filtered", "/cases?right=portability&lang=el", nil}, {"deep", "/cases?page=1500", nil},
-		{"case", "/cases/" + no, nil}, {"search", "/cases/search", url.Values{"q": {"p77@example.com"}, "token": {token}}},
+		{"case", "/cases/" + no, nil},
+		{"person", person, nil}, {"proof", "/proof", nil}, {"automatic", "/proof/automatic", nil}, {"reports", "/proof/reports", nil}, {"sending", "/sending", nil},
+		{"last-page", "/cases?page=100000", nil}, {"aside", "/aside", nil}, {"search", "/cases/search", url.Values{"q": {"p77@example.com"}, "token": {token}}},
 	} {
 		b.Run(page.name, func(b *testing.B) {
 			var took []time.Duration

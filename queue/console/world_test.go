@@ -204,6 +204,11 @@ func (b *visitor) do(method, path string, form url.Values) (*http.Response, stri
 	if form != nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
+	return b.send(req)
+}
+
+func (b *visitor) send(req *http.Request) (*http.Response, string) {
+	b.w.t.Helper()
 	resp, err := b.client.Do(req)
 	require.NoError(b.w.t, err)
 	defer resp.Body.Close()

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -204,6 +205,37 @@ func TestSuppressions(t *testing.T) {
 	c.refused("POST", "/suppressions", object{"address": alice, "scope": "stream", "stream": "nothing"}, "invalid")
 	c.bad = true
 	c.refused("POST", "/suppressions", object{"address": alice, "reason": "erased"}, "invalid")
+}
+
+// An export that breaks off is no whole one: the connection is cut, and what
+// fails before the first octet is a problem.
+func TestExportIsCutWhereItFails(t *testing.T) {
+	w := newWorld(t)
+	fault := errors.New("the store went away")
+	serve := func(lines int) *httptest.Server {
+		srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			w.a.write(rw, &call{a: w.a, r: r}, answer{status: 200, media: "application/x-ndjson", stream: func(out io.Writer) error {
+				for range lines {
+					if _, err := io.WriteString(out, strings.Repeat("x", 1000)+"\n"); err != nil {
+						return err
+					}
+				}
+				return fault
+			}})
+		}))
+		t.Cleanup(srv.Close)
+		return srv
+	}
+	resp, err := w.srv.Client().Get(serve(1000).URL)
+	require.NoError(t, err)
+	_, err = io.ReadAll(resp.Body)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.NoError(t, resp.Body.Close())
+	resp, err = w.srv.Client().Get(serve(1).URL)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusInternalServerError, resp.StatusCode)
+	require.Equal(t, "application/problem+json", resp.Header.Get("Content-Type"))
+	require.NoError(t, resp.Body.Close())
 }
 
 // A case from the list to its end: shown, noted, assigned, answered, and its

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"postern/gateway/address"
 	"postern/gateway/consent"
 )
 
@@ -82,7 +83,7 @@ func bench(b *testing.B, w *world, token, method, path string, body []byte) {
 // one case, and the look-up of one and of a thousand addresses.
 func BenchmarkAPI(b *testing.B) {
 	w := newWorld(b, func(o *Options) { o.PerMinute = 1 << 30 })
-	token := w.client("bench", CasesRead, ConsentRead).token
+	token := w.client("bench", CasesRead, ConsentRead, SuppressionsRead).token
 	fillCases(b, w, benchCases)
 	var csv strings.Builder
 	csv.WriteString("address,time,purpose,wording,source,language\n")
@@ -91,6 +92,11 @@ func BenchmarkAPI(b *testing.B) {
 	}
 	_, err := w.reg.Import(b.Context(), strings.NewReader(csv.String()), consent.ImportOptions{Controller: "shop"})
 	require.NoError(b, err)
+	for i := 0; i < benchCases; i += 100 { // one person in a hundred
+		_, err := w.reg.Suppress(b.Context(), consent.Suppression{Controller: "shop", Address: address.MustParse(fmt.Sprintf("p%d@example.com", i)), Scope: consent.ScopeController,
+			Reason: consent.Unsubscribed, Source: "page", Actor: "link", Time: time.Now()})
+		require.NoError(b, err)
+	}
 	many := make([]string, 1000)
 	for i := range many {
 		many[i] = fmt.Sprintf("p%d@example.com", i*7)
@@ -106,6 +112,7 @@ func BenchmarkAPI(b *testing.B) {
 		{"list", "GET", "/cases?live=true", nil},
 		{"list-filtered", "GET", "/cases?label=erasure&state=open&due_before=2030-01-01", nil},
 		{"list-last-page", "GET", "/cases?state=closed&cursor=" + writeCursor("true", fmt.Sprint(-time.Now().Add(-99_000*time.Minute).UnixMilli()), "PC-0000-0000"), nil},
+		{"suppressions", "GET", "/suppressions?limit=1000", nil},
 		{"check-1", "POST", "/consent/check", one},
 		{"check-1000", "POST", "/consent/check", thousand},
 	} {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -45,6 +46,8 @@ type answer struct {
 	raw    []byte // in place of body
 	media  string // of raw
 	etag   string
+
+	stream func(io.Writer) error // in place of body and raw: as it comes, however much it is
 }
 
 func ok(body any) (answer, error)      { return answer{status: http.StatusOK, body: body}, nil }
@@ -191,6 +194,10 @@ func (a *API) write(w http.ResponseWriter, c *call, ans answer) {
 			return
 		}
 	}
+	if ans.stream != nil {
+		a.pour(w, c, ans)
+		return
+	}
 	raw, media := ans.raw, ans.media
 	if ans.body != nil {
 		var b bytes.Buffer
@@ -208,6 +215,50 @@ func (a *API) write(w http.ResponseWriter, c *call, ans answer) {
 	}
 	w.WriteHeader(ans.status)
 	_, _ = w.Write(raw)
+}
+
+// pour writes a stream. If it fails on the way the connection is cut, so that
+// nobody takes a part for the whole; if it fails at once there is a problem to
+// tell.
+func (a *API) pour(w http.ResponseWriter, c *call, ans answer) {
+	out := &pouring{w: w, status: ans.status, media: ans.media}
+	buffered := bufio.NewWriterSize(out, 64<<10)
+	err := ans.stream(buffered)
+	if err == nil {
+		err = buffered.Flush()
+	}
+	switch {
+	case err == nil && !out.begun:
+		w.Header().Set("Content-Type", ans.media)
+		w.WriteHeader(ans.status)
+	case err == nil:
+	case !out.begun:
+		a.o.Log.Error("api request failed", "err", err)
+		writeProblem(w, problemOf(err))
+	default:
+		if c.ctx().Err() == nil {
+			a.o.Log.Error("api answer broke off", "err", err)
+		}
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// pouring sends the head with the first octets, and gives each write its time.
+type pouring struct {
+	w      http.ResponseWriter
+	status int
+	media  string
+	begun  bool
+}
+
+func (p *pouring) Write(b []byte) (int, error) {
+	_ = http.NewResponseController(p.w).SetWriteDeadline(time.Now().Add(time.Minute)) // not every writer has one
+	if !p.begun {
+		p.begun = true
+		p.w.Header().Set("Content-Type", p.media)
+		p.w.WriteHeader(p.status)
+	}
+	return p.w.Write(b)
 }
 
 // read decodes the body into v: one JSON document of known fields.

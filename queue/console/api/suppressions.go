@@ -1,11 +1,9 @@
 package api
 
 import (
-	"bytes"
-	"container/heap"
 	"encoding/json"
-	"strconv"
-	"time"
+	"errors"
+	"io"
 
 	"postern/gateway/consent"
 )
@@ -116,28 +114,8 @@ func personSuppressions(c *call) (answer, error) {
 	return ok(map[string]any{"suppressions": out})
 }
 
-// newest is a heap of the earliest entries seen, the latest on top.
-type newest []suppression
-
-func (h newest) Len() int           { return len(h) }
-func (h newest) Less(i, j int) bool { return earlier(h[j], h[i]) }
-func (h newest) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *newest) Push(v any)        { *h = append(*h, v.(suppression)) }
-func (h *newest) Pop() any {
-	last := (*h)[len(*h)-1]
-	*h = (*h)[:len(*h)-1]
-	return last
-}
-
-func earlier(a, b suppression) bool {
-	if !a.Time.Equal(b.Time) {
-		return a.Time.Before(b.Time)
-	}
-	return a.ID < b.ID
-}
-
-// listSuppressions pages through all, oldest first. The registry keeps them in
-// no order, so each page looks at all and holds its own entries alone.
+// listSuppressions pages through all, in the order in which the store keeps
+// them: each page takes the same short time, however many there are.
 func listSuppressions(c *call) (answer, error) {
 	limit, err := c.limit()
 	if err != nil {
@@ -149,68 +127,47 @@ func listSuppressions(c *call) (answer, error) {
 			return answer{}, err
 		}
 	}
-	var after suppression
-	from := c.query("cursor")
-	if from != "" {
-		parts, err := readCursor(from, 2)
-		if err != nil {
-			return answer{}, err
-		}
-		at, err := strconv.ParseInt(parts[0], 10, 64)
-		if err != nil {
-			return answer{}, bad("cursor", "is none of this list")
-		}
-		after.Time, after.ID = time.Unix(0, at), parts[1]
-	}
 	ended, _, err := c.flag("ended")
 	if err != nil {
 		return answer{}, err
 	}
-	page, more := newest{}, false
-	err = c.a.d.Consent.Suppressions(c.ctx(), controller, func(s consent.SuppressionRecord) error {
-		row := suppression{s.Subject.String(), s}
-		if !s.Stands() && !ended || from != "" && !earlier(after, row) {
-			return nil
+	at := ""
+	if from := c.query("cursor"); from != "" {
+		parts, err := readCursor(from, 1)
+		if err != nil {
+			return answer{}, err
 		}
-		heap.Push(&page, row)
-		if len(page) > limit {
-			heap.Pop(&page)
-			more = true
-		}
-		return nil
-	})
+		at = parts[0]
+	}
+	page, next, err := c.a.d.Consent.SuppressionsPage(c.ctx(), controller, at, limit, func(s consent.SuppressionRecord) bool { return ended || s.Stands() })
+	if errors.Is(err, consent.ErrRefused) {
+		return answer{}, bad("cursor", "is none of this list")
+	}
 	if err != nil {
 		return answer{}, err
 	}
 	rows := make([]suppression, len(page))
-	for i := len(rows) - 1; i >= 0; i-- {
-		rows[i] = heap.Pop(&page).(suppression)
+	for i, s := range page {
+		rows[i] = suppression{s.Subject.String(), s}
 	}
 	out := map[string]any{"suppressions": rows}
-	if more {
-		last := rows[len(rows)-1]
-		out["next"] = writeCursor(instant(last.Time), last.ID)
+	if next != "" {
+		out["next"] = writeCursor(next)
 	}
 	return ok(out)
 }
 
-// exportSuppressions gives all of a controller, a JSON document a line.
+// exportSuppressions gives all of a controller, a JSON document a line, as they
+// are read.
 func exportSuppressions(c *call) (answer, error) {
 	controller, err := c.controller(c.query("controller"))
 	if err != nil {
 		return answer{}, err
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	err = c.a.d.Consent.Suppressions(c.ctx(), controller, func(s consent.SuppressionRecord) error {
-		return enc.Encode(suppression{s.Subject.String(), s})
-	})
-	if err != nil {
-		return answer{}, err
-	}
-	raw := b.Bytes()
-	if raw == nil {
-		raw = []byte{}
-	}
-	return answer{status: 200, raw: raw, media: "application/x-ndjson"}, nil
+	return answer{status: 200, media: "application/x-ndjson", stream: func(w io.Writer) error {
+		enc := json.NewEncoder(w)
+		return c.a.d.Consent.Suppressions(c.ctx(), controller, func(s consent.SuppressionRecord) error {
+			return enc.Encode(suppression{s.Subject.String(), s})
+		})
+	}}, nil
 }

@@ -136,7 +136,7 @@ func (s *Store) Arrive(ctx context.Context, who Identity) (cookie string, u User
 // from, and that alone: it names nobody, and a count of all would let one
 // stranger shut the door for everybody.
 func (s *Store) Tried(ctx context.Context, client string) error {
-	if err := failedScript.Run(ctx, s.rdb, []string{keyTries("client", digest(client))}, int64(s.o.Window/time.Millisecond)).Err(); err != nil {
+	if err := tryScript.Run(ctx, s.rdb, []string{keyTries("client", digest(client))}, int64(s.o.Window/time.Millisecond), s.o.PerClient).Err(); err != nil {
 		return fmt.Errorf("count tries: %w", err)
 	}
 	return nil

@@ -25,18 +25,14 @@ type Attempt struct {
 // wrong, which of the three is not told, and ErrLimit after too many.
 func (s *Store) LogIn(ctx context.Context, a Attempt) (cookie string, u User, err error) {
 	name := CleanName(a.Name)
-	if err := s.limited(ctx, name, a.Client); err != nil {
+	if err := s.try(ctx, name, a.Client); err != nil {
 		return "", User{}, err
 	}
-	u, err = s.verify(ctx, name, a)
-	if errors.Is(err, ErrWrong) {
-		return "", User{}, errors.Join(err, s.failed(ctx, name, a.Client))
-	}
-	if err != nil {
+	if u, err = s.verify(ctx, name, a); err != nil {
 		return "", User{}, err
 	}
-	if err := s.rdb.Del(ctx, keyTries("pair", digest(name+" "+a.Client))).Err(); err != nil {
-		return "", User{}, fmt.Errorf("forget tries: %w", err)
+	if err := s.pass(ctx, name, a.Client); err != nil {
+		return "", User{}, err
 	}
 	cookie, err = s.start(ctx, u.Name)
 	return cookie, u, err
@@ -101,7 +97,7 @@ func (s *Store) code(ctx context.Context, u User, f map[string]string, code stri
 // Confirm checks the password of a user who is signed in, before something
 // that a left-open screen must not do. It counts as a try.
 func (s *Store) Confirm(ctx context.Context, name, password, client string) error {
-	if err := s.limited(ctx, name, client); err != nil {
+	if err := s.try(ctx, name, client); err != nil {
 		return err
 	}
 	_, f, err := s.user(ctx, name)
@@ -113,9 +109,9 @@ func (s *Store) Confirm(ctx context.Context, name, password, client string) erro
 		return err
 	}
 	if !ok {
-		return errors.Join(ErrWrong, s.failed(ctx, name, client))
+		return ErrWrong
 	}
-	return nil
+	return s.pass(ctx, name, client)
 }
 
 // tries are the counters of one name from one client, with their bounds.
@@ -124,34 +120,49 @@ func (s *Store) tries(name, client string) (keys []string, most []int) {
 		[]int{s.o.PerPair, s.o.PerClient, s.o.PerName}
 }
 
-// limited gives ErrLimit where one of the counters is full.
-func (s *Store) limited(ctx context.Context, name, client string) error {
+var tryScript = redis.NewScript(`
+-- KEYS counters; ARGV life in ms, then the most of each. Counts one more in all, the life starting
+-- at the first: 1, or 0 where one of them is full.
+for i, k in ipairs(KEYS) do
+  if tonumber(redis.call('GET', k) or '0') >= tonumber(ARGV[i + 1]) then return 0 end
+end
+for _, k in ipairs(KEYS) do
+  if redis.call('INCR', k) == 1 then redis.call('PEXPIRE', k, ARGV[1]) end
+end
+return 1`)
+
+// try counts a try before anything is looked at, so that many at once get no
+// further than one after the other; ErrLimit where there were too many. What
+// was right is taken off again by pass.
+func (s *Store) try(ctx context.Context, name, client string) error {
 	keys, most := s.tries(name, client)
-	counts, err := s.rdb.MGet(ctx, keys...).Result()
-	if err != nil {
-		return fmt.Errorf("read tries: %w", err)
+	args := []any{int64(s.o.Window / time.Millisecond)}
+	for _, n := range most {
+		args = append(args, n)
 	}
-	for i, c := range counts {
-		text, _ := c.(string)
-		if n, _ := strconv.Atoi(text); n >= most[i] {
-			return ErrLimit
-		}
+	within, err := tryScript.Run(ctx, s.rdb, keys, args...).Int()
+	if err != nil {
+		return fmt.Errorf("count tries: %w", err)
+	}
+	if within == 0 {
+		return ErrLimit
 	}
 	return nil
 }
 
-var failedScript = redis.NewScript(`
--- KEYS counters; ARGV life in ms. Counts one more, the life starting at the first.
-for _, k in ipairs(KEYS) do
-  if redis.call('INCR', k) == 1 then redis.call('PEXPIRE', k, ARGV[1]) end
+var passScript = redis.NewScript(`
+-- KEYS counters, that of name and client first. Forgets that one, and counts one less in the others.
+redis.call('DEL', KEYS[1])
+for i = 2, #KEYS do
+  if tonumber(redis.call('GET', KEYS[i]) or '0') > 0 then redis.call('DECR', KEYS[i]) end
 end
 return 0`)
 
-// failed counts one failure.
-func (s *Store) failed(ctx context.Context, name, client string) error {
+// pass takes a try that was right off the counters.
+func (s *Store) pass(ctx context.Context, name, client string) error {
 	keys, _ := s.tries(name, client)
-	if err := failedScript.Run(ctx, s.rdb, keys, int64(s.o.Window/time.Millisecond)).Err(); err != nil {
-		return fmt.Errorf("count tries: %w", err)
+	if err := passScript.Run(ctx, s.rdb, keys).Err(); err != nil {
+		return fmt.Errorf("forget tries: %w", err)
 	}
 	return nil
 }

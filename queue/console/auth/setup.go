@@ -34,7 +34,7 @@ return 0`)
 // the terminal, which is used up. Errors wrap ErrWrong for a wrong code,
 // ErrLimit after too many, ErrInput and ErrExists as Create.
 func (s *Store) SetUp(ctx context.Context, code, client, name, password string) error {
-	if err := s.limited(ctx, "", client); err != nil {
+	if err := s.try(ctx, "", client); err != nil {
 		return err
 	}
 	code = strings.ToLower(strings.NewReplacer("-", "", " ", "").Replace(code))
@@ -43,7 +43,10 @@ func (s *Store) SetUp(ctx context.Context, code, client, name, password string) 
 		return fmt.Errorf("read set-up code: %w", err)
 	}
 	if subtle.ConstantTimeCompare([]byte(want), []byte(digest(code))) != 1 {
-		return errors.Join(ErrWrong, s.failed(ctx, "", client))
+		return ErrWrong
+	}
+	if err := s.pass(ctx, "", client); err != nil {
+		return err
 	}
 	clean := CleanName(name)
 	if clean == "" {
