@@ -61,7 +61,7 @@ func (n *node) newConsole(poller *intake.Poller) (*console.Console, error) {
 	return console.New(console.Deps{
 		Cases: n.queue, Users: users, OIDC: provider, Trail: n.trail, Tokens: n.tokens(), Streams: n.engine.Streams, Prover: n.trail,
 		Modes: n.engine, Traffic: n.report, Spool: n.spool, Persons: n.consent, Records: n.books, Log: n.trail,
-		Verify: n.verifyLedger, Processing: n.processingEntries,
+		Verify: n.verifyLedger, Processing: n.cfg.processing,
 		Rules: consoleRules{n, poller}, Texts: n.edits, SignUps: signUps,
 		Original: n.original,
 		Alarms:   func(ctx context.Context) []console.Alarm { return n.alarms(ctx, poller) },
@@ -119,14 +119,6 @@ func (n *node) verifyLedger(ctx context.Context) (rep ledger.Report, err error) 
 		return rep, err
 	}
 	return ledger.Verify(ctx, dir, n.trail.PublicKey(), ledger.VerifyOptions{})
-}
-
-// processingEntries are those for the record of processing activities.
-func (n *node) processingEntries() (out []console.Processing) {
-	for _, p := range n.cfg.processing() {
-		out = append(out, console.Processing(p))
-	}
-	return out
 }
 
 // alarms is what an operator has to see before any case.

@@ -28,6 +28,8 @@ var _ console.Rules = consoleRules{}
 func (r consoleRules) Settings(context.Context) (out []console.SettingGroup) {
 	cfg := r.n.cfg
 	row := func(key, value string) console.Setting { return console.Setting{Key: key, Value: value} }
+	span := func(key string, d Duration) console.Setting { return console.Setting{Key: key, Span: time.Duration(d)} }
+	years := func(key string, n int) console.Setting { return console.Setting{Key: key, Years: n} }
 	for _, k := range cfg.Controllers {
 		out = append(out, console.SettingGroup{Name: "controller", Of: k.Name, Rows: []console.Setting{
 			row("controller.id", k.ID), row("controller.postal", k.Postal), row("controller.contact", k.Contact), row("controller.privacy_url", k.PrivacyURL),
@@ -42,15 +44,15 @@ func (r consoleRules) Settings(context.Context) (out []console.SettingGroup) {
 	}
 	return append(out,
 		console.SettingGroup{Name: "retention", Rows: []console.Setting{
-			row("cases.keep_cases", days(cfg.Cases.KeepCases)), row("cases.keep_files", days(cfg.Cases.KeepFiles)), row("cases.keep_aside", days(cfg.Cases.KeepAside)),
-			row("ledger.keep_verdicts", days(cfg.Ledger.KeepVerdicts)), row("ledger.keep_marketing", fmt.Sprint(cfg.Ledger.KeepMarketing)),
-			row("ledger.keep_persons", fmt.Sprint(cfg.Ledger.KeepPersons)),
-			row("delivery.expire", days(cfg.Delivery.Expire)), row("legal_hold", legalHolds(cfg)),
+			span("cases.keep_cases", cfg.Cases.KeepCases), span("cases.keep_files", cfg.Cases.KeepFiles), span("cases.keep_aside", cfg.Cases.KeepAside),
+			span("ledger.keep_verdicts", cfg.Ledger.KeepVerdicts), years("ledger.keep_marketing", cfg.Ledger.KeepMarketing),
+			years("ledger.keep_persons", cfg.Ledger.KeepPersons),
+			span("delivery.expire", cfg.Delivery.Expire), row("legal_hold", legalHolds(cfg)),
 		}},
 		console.SettingGroup{Name: "sending", Rows: smarthostRows(cfg)},
 		console.SettingGroup{Name: "console", Rows: []console.Setting{
 			row("operator.listen", cfg.Operator.Listen), row("operator.url", cfg.Operator.URL),
-			row("operator.session_idle", time.Duration(cfg.Operator.SessionIdle).String()), row("operator.session_max", time.Duration(cfg.Operator.SessionMax).String()),
+			span("operator.session_idle", cfg.Operator.SessionIdle), span("operator.session_max", cfg.Operator.SessionMax),
 		}})
 }
 

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io"
 	"sort"
-	"strings"
 	"time"
 
 	"postern/gateway/consent"
 	"postern/queue"
+	"postern/queue/console"
 )
 
 type auditRequest struct {
@@ -30,27 +30,12 @@ type wordingRow struct {
 	Records    int    `json:"records"`
 }
 
-// processing is one entry of the record of processing activities (GDPR Art.
-// 30(1)) that the gateway itself brings along.
-type processing struct {
-	Controller string `json:"controller"`
-	Activity   string `json:"activity"`
-	Purpose    string `json:"purpose"`
-	Basis      string `json:"legal_basis"`
-	Persons    string `json:"persons"`
-	Data       string `json:"data"`
-	Recipients string `json:"recipients"`
-	Transfers  string `json:"transfers"`
-	Erasure    string `json:"erasure"`
-	Security   string `json:"security"`
-}
-
 // auditReport is what an audit asks for.
 type auditReport struct {
 	queue.Audit
-	ErrorRate  *float64     `json:"error_rate,omitempty"` // of the cases judged
-	Wordings   []wordingRow `json:"wordings"`
-	Processing []processing `json:"processing"`
+	ErrorRate  *float64                 `json:"error_rate,omitempty"` // of the cases judged
+	Wordings   []wordingRow             `json:"wordings"`
+	Processing []console.ProcessingText `json:"processing"`
 }
 
 func (n *node) audit(ctx context.Context, r auditRequest) (auditReport, error) {
@@ -58,7 +43,11 @@ func (n *node) audit(ctx context.Context, r auditRequest) (auditReport, error) {
 	if err != nil {
 		return auditReport{}, err
 	}
-	out := auditReport{Audit: a, Processing: n.cfg.processing()}
+	texts, err := console.Describe(n.cfg.processing())
+	if err != nil {
+		return auditReport{}, err
+	}
+	out := auditReport{Audit: a, Processing: texts}
 	if rate, ok := a.Automatic.ErrorRate(); ok {
 		out.ErrorRate = &rate
 	}
@@ -132,32 +121,22 @@ func countWordings(r io.Reader, controller string, counts map[wordingRow]int) er
 	}
 }
 
-// processing are the entries of the gateway itself, per controller, with what
-// the configuration knows.
-func (c *Config) processing() []processing {
-	var hosts, systems []string
+// processing are the entries of the gateway itself for the record of processing
+// activities, per controller, with what the configuration knows.
+func (c *Config) processing() (out []console.Processing) {
+	p := console.Processing{Sealed: c.Spool.Encrypt, Expire: time.Duration(c.Delivery.Expire), Verdicts: time.Duration(c.Ledger.KeepVerdicts),
+		Cases: time.Duration(c.Cases.KeepCases), Aside: time.Duration(c.Cases.KeepAside)}
 	for _, s := range c.Smarthosts {
-		hosts = append(hosts, s.Name)
+		p.Hosts = append(p.Hosts, s.Name)
 	}
 	for _, s := range c.Connectors {
-		systems = append(systems, s.Name)
+		p.Systems = append(p.Systems, s.Name)
 	}
-	relays := "own outbound mail servers: " + strings.Join(hosts, ", ")
-	where := "none by the gateway itself; see where the mail servers stand"
-	safe := "keyed codes in place of addresses in store, ledger and logs; texts sealed under a key per case; TLS; data folder 0700; ledger with signed checkpoints"
-	spool := "in clear in the spool until delivered"
-	if c.Spool.Encrypt {
-		spool = "sealed in the spool until delivered"
-	}
-	var out []processing
 	for _, k := range c.Controllers {
-		out = append(out,
-			processing{k.ID, "relaying mail", "send mail of the company, marketing only with consent", "Art. 6(1)(b), (f); for marketing Art. 6(1)(a) or national law on existing customers", "recipients of the company's mail", "address, content (" + spool + "), decision and outcome per recipient", relays, where, "content once delivered or given up after " + days(c.Delivery.Expire) + "; decisions on transactional mail 90 days", safe},
-			processing{k.ID, "consent records", "prove consent (Art. 7(1))", "Art. 6(1)(c), (f)", "subscribers", "keyed code, purpose, time, wording, source, language", "none", where, "three years after the consent ended", safe},
-			processing{k.ID, "suppression list", "never mail who said no (Art. 21(3))", "Art. 6(1)(c), 17(3)(b)", "who objected, unsubscribed or whose address fails", "keyed code, scope, reason, time", "none", where, "kept while the objection counts", safe},
-			processing{k.ID, "requests of data subjects", "answer requests in time (Art. 12 to 22)", "Art. 6(1)(c)", "who writes to the privacy mailbox", "address, what was written, files, answers, states and times", "systems asked: " + orNone(strings.Join(systems, ", ")), where, days(c.Cases.KeepCases) + " after the case ended; mail that became no case " + days(c.Cases.KeepAside), safe},
-			processing{k.ID, "ledger", "accountability (Art. 5(2))", "Art. 6(1)(c), (f)", "all of the above, and operators", "keyed code, act, reason, time, actor; sealed per person", "none", where, "the person's key is destroyed when the limitation time ends", safe},
-		)
+		for _, activity := range []string{"relay", "consent", "suppression", "requests", "ledger"} {
+			p.Controller, p.Activity = k.ID, activity
+			out = append(out, p)
+		}
 	}
 	return out
 }

@@ -29,14 +29,6 @@ type Log interface {
 	Unanchored() ([]string, error)
 }
 
-// Processing is one entry of the record of processing activities (GDPR Art.
-// 30(1)) that the gateway itself brings along.
-type Processing struct {
-	Controller, Activity, Purpose, Basis, Persons string
-	Data, Recipients, Transfers, Erasure          string
-	Security                                      string
-}
-
 // proofTabs are the pages of Proof.
 var proofTabs = []struct{ Name, Path string }{
 	{"ledger", "/proof"}, {"automatic", "/proof/automatic"}, {"reports", "/proof/reports"}, {"processing", "/proof/processing"},

@@ -34,7 +34,11 @@ func (o *outbound) proofs() *outbound {
 		return ledger.Verify(ctx, dir, o.trail.PublicKey(), ledger.VerifyOptions{})
 	}
 	o.deps.Processing = func() []Processing {
-		return []Processing{{Controller: "shop", Activity: "relaying mail", Purpose: "send mail of the company", Basis: "Art. 6(1)(b)"}}
+		return []Processing{
+			{Controller: "shop", Activity: "relay", Hosts: []string{"relay-1"}, Expire: 5 * 24 * time.Hour, Verdicts: 90 * 24 * time.Hour},
+			{Controller: "shop", Activity: "consent"}, {Controller: "shop", Activity: "suppression"}, {Controller: "shop", Activity: "ledger"},
+			{Controller: "shop", Activity: "requests", Systems: []string{"crm"}, Cases: 1098 * 24 * time.Hour, Aside: 90 * 24 * time.Hour},
+		}
 	}
 	o.rebuild()
 	return o
@@ -66,7 +70,11 @@ func TestProofPage(t *testing.T) {
 	b.done("/proof/verify", nil)
 	require.Eventually(t, func() bool { return strings.Contains(b.get("/proof"), "nothing was changed, removed or inserted") }, 20*time.Second, 20*time.Millisecond)
 	require.Len(t, o.recorded(ledger.KindConfig, "ledger-verify"), 1)
-	require.Contains(t, b.get("/proof/processing"), "relaying mail")
+	page = visible(b.get("/proof/processing"))
+	require.Contains(t, page, "Relaying mail")
+	require.Contains(t, page, "1,098 days after the case ended")
+	b.done("/account/preferences", url.Values{"lang": {"de"}, "keys": {"on"}})
+	require.Contains(t, visible(b.get("/proof/processing")), "1.098 Tage nach dem Ende des Falls")
 	resp, _ := b.do("GET", "/proof?month=2199-01", nil)
 	require.Equal(t, http.StatusNotFound, resp.StatusCode)
 }

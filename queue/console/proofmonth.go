@@ -121,16 +121,3 @@ func (c *Console) reports(v *visit) error {
 	}
 	return v.page("reports", "proof.title", map[string]any{"Tabs": v.tabs(), "Month": m, "MonthName": v.monthName(m), "Reports": out})
 }
-
-// processing shows the entries for the record of processing activities.
-func (c *Console) processing(v *visit) error {
-	var list []Processing
-	if c.d.Processing != nil {
-		list = c.d.Processing()
-	}
-	names := map[string]string{}
-	for _, k := range c.d.Streams().Controllers() {
-		names[k.ID] = k.Name
-	}
-	return v.page("processing", "proof.title", map[string]any{"Tabs": v.tabs(), "List": list, "Names": names})
-}

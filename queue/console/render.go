@@ -57,6 +57,7 @@ func (c *Console) funcs(w *words) template.FuncMap {
 	return template.FuncMap{
 		"t":     func(key string, pairs ...any) string { return w.say(key, strs(pairs)...) },
 		"n":     func(key string, n int, pairs ...any) string { return w.count(key, n, strs(pairs)...) },
+		"span":  w.span,
 		"has":   w.has,
 		"num":   func(n any) string { i, _ := strconv.ParseInt(fmt.Sprint(n), 10, 64); return w.number(i) },
 		"date":  func(t time.Time) string { return w.date(t, c.o.Now()) },

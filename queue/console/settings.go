@@ -25,7 +25,9 @@ type SettingGroup struct {
 type Setting struct {
 	Key   string // as in the file, "controller.target_days"
 	Value string
-	Trust bool // Value is a key of the catalogues, not a text
+	Trust bool          // Value is a key of the catalogues, not a text
+	Span  time.Duration // in place of Value, where it is a length of time
+	Years int           // in place of Value, where it is ends of years
 }
 
 // Mailbox is one that is read.

@@ -24,7 +24,7 @@ func (fixedRules) Settings(context.Context) []SettingGroup {
 	return []SettingGroup{
 		{Name: "controller", Of: "Example Shop", Rows: []Setting{{Key: "controller.contact", Value: "privacy@shop.example.org"}, {Key: "controller.target_days", Value: ""}}},
 		{Name: "policy", Of: "Example Shop", Rows: []Setting{{Key: "controller.policy.objection", Value: "policy.automatic", Trust: true}, {Key: "controller.policy.erasure", Value: "policy.propose", Trust: true}}},
-		{Name: "retention", Rows: []Setting{{Key: "cases.keep_cases", Value: "1098 days"}}},
+		{Name: "retention", Rows: []Setting{{Key: "cases.keep_cases", Span: 1098 * 24 * time.Hour}, {Key: "ledger.keep_marketing", Years: 3}, {Key: "operator.session_idle", Span: 90 * time.Minute}}},
 	}
 }
 
