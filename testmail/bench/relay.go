@@ -58,8 +58,8 @@ func benchRelay(ctx context.Context, h *host, args []string) error {
 	fs := flag.NewFlagSet("relay", flag.ExitOnError)
 	rounds := fs.Int("rounds", 3, "interleaved rounds; medians are printed")
 	scale := fs.Float64("scale", 1, "share of the messages, for a quick look")
-	only := fs.String("only", "", "only works whose name holds this")
-	through := fs.String("through", "", "only relays whose name holds this")
+	only := fs.String("only", "", "only the work of this name, or those whose name holds it")
+	through := fs.String("through", "", "only the relay of this name, or those whose name holds it")
 	binary := fs.String("binary", "", "the postern to measure; default: built from this tree")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -69,11 +69,11 @@ func benchRelay(ctx context.Context, h *host, args []string) error {
 	results := map[string]map[string][]run{}
 	for round := range *rounds {
 		for _, w := range works {
-			if !strings.Contains(w.name, *only) {
+			if !chosen(*only, w.name, func(x string) bool { return slices.ContainsFunc(works, func(w work) bool { return w.name == x }) }) {
 				continue
 			}
 			for _, name := range w.relays {
-				if !strings.Contains(name, *through) {
+				if !chosen(*through, name, func(x string) bool { return b.relays[x].name != "" }) {
 					continue
 				}
 				r, err := b.one(ctx, w, b.relays[name])
@@ -90,6 +90,15 @@ func benchRelay(ctx context.Context, h *host, args []string) error {
 	}
 	b.print(results)
 	return nil
+}
+
+// chosen tells whether a flag chooses name: as a whole where it is a name
+// itself, else as a part.
+func chosen(flag, name string, isName func(string) bool) bool {
+	if isName(flag) {
+		return name == flag
+	}
+	return strings.Contains(name, flag)
 }
 
 type bench struct {
