@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"sync"
 )
 
@@ -67,11 +66,17 @@ type Keyring struct{ keys []liveKey }
 // costs as much as using it.
 type liveKey struct {
 	Key
-	macs *sync.Pool // of hash.Hash
+	macs *sync.Pool // of *mac
+}
+
+// mac is a keyed hash with room for what it is to read and give.
+type mac struct {
+	hash.Hash
+	buf []byte
 }
 
 func newLiveKey(k Key) liveKey {
-	return liveKey{k, &sync.Pool{New: func() any { return hmac.New(sha256.New, k.Secret) }}}
+	return liveKey{k, &sync.Pool{New: func() any { return &mac{Hash: hmac.New(sha256.New, k.Secret)} }}}
 }
 
 // NewKeyring takes the keys newest first. Errors: none given, a secret under
@@ -127,20 +132,24 @@ func (r *Keyring) Fingerprints() []string {
 
 func identify(k liveKey, controller string, a Address) Identity {
 	out := Identity{KeyID: k.ID}
-	m := k.macs.Get().(hash.Hash)
+	m := k.macs.Get().(*mac)
 	defer k.macs.Put(m)
-	var sum [sha256.Size]byte
-	copy(out.ID[:], mac(m, sum[:0], "wide", controller, a.Wide()))
-	copy(out.Exact[:], mac(m, sum[:0], "exact", controller, a.Exact()))
+	copy(out.ID[:], m.sum("wide", controller, a.Wide()))
+	copy(out.Exact[:], m.sum("exact", controller, a.local, "@", a.domain))
 	return out
 }
 
-// mac appends the keyed hash of the parts, each ended by a zero octet, to out.
-func mac(m hash.Hash, out []byte, parts ...string) []byte {
-	m.Reset()
-	for _, p := range parts {
-		_, _ = io.WriteString(m, p) // a hash never fails
-		_, _ = m.Write([]byte{0})
+// sum gives the keyed hash, valid until the next call, of kind, controller and
+// form, each ended by a zero octet. The form may come in pieces.
+func (m *mac) sum(kind, controller string, form ...string) []byte {
+	b := append(append(m.buf[:0], kind...), 0)
+	b = append(append(b, controller...), 0)
+	for _, f := range form {
+		b = append(b, f...)
 	}
-	return m.Sum(out)
+	b = append(b, 0)
+	m.Reset()
+	_, _ = m.Write(b) // a hash never fails
+	m.buf = m.Sum(b[:0])
+	return m.buf
 }

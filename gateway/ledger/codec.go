@@ -79,6 +79,28 @@ func decodeRecord(b []byte) (Record, error) {
 	return r, nil
 }
 
+// staged is what the sequencer needs of a record: a part of wire.
+type staged struct {
+	ID      string `cbor:"1,keyasint,omitempty"`
+	Time    int64  `cbor:"2,keyasint"`
+	Kind    Kind   `cbor:"3,keyasint"`
+	Subject []byte `cbor:"5,keyasint,omitempty"`
+	Ref     string `cbor:"10,keyasint,omitempty"`
+	Message string `cbor:"11,keyasint,omitempty"`
+}
+
+func (s *staged) subject() (id address.SubjectID) {
+	copy(id[:], s.Subject)
+	return id
+}
+
+func decodeStaged(b []byte) (s staged, err error) {
+	if err := cbor.Unmarshal(b, &s); err != nil {
+		return s, fmt.Errorf("%w: record", errDamaged)
+	}
+	return s, nil
+}
+
 // head is what the node keeps beside a leaf to find and judge it without
 // opening it. It is no part of the tree and never exported.
 type head struct {
@@ -88,7 +110,12 @@ type head struct {
 }
 
 func encodeEntry(h head, leaf []byte) []byte {
-	b := make([]byte, 0, 8+1+len(h.kind)+16+len(leaf))
+	return appendEntry(make([]byte, 0, entrySize(h, leaf)), h, leaf)
+}
+
+func entrySize(h head, leaf []byte) int { return 8 + 1 + len(h.kind) + 16 + len(leaf) }
+
+func appendEntry(b []byte, h head, leaf []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(h.time))
 	b = append(b, byte(len(h.kind)))
 	b = append(b, h.kind...)

@@ -80,8 +80,8 @@ func (l *Ledger) unlink(b *pebble.Batch, index uint64, h head, leaf []byte) erro
 	if err != nil || e.Erased || e.Pruned {
 		return err
 	}
-	for _, k := range indexKeys(e.Record, index) {
-		if err := b.Delete(k, nil); err != nil {
+	for _, k := range appendIndexKeys(nil, e.Subject, e.Message, e.Ref, index) {
+		if err := b.Delete(k[:], nil); err != nil {
 			return err
 		}
 	}

@@ -22,6 +22,40 @@ func (s *sequence) putHashes() error {
 	return err
 }
 
+// edge is the right edge of the tree: of each level the last hash that has no
+// partner yet, under its stored index. It spares reading them back for every
+// record; what it does not hold is read from the store.
+type edge [64]struct {
+	index int64 // plus one; 0: none
+	hash  tlog.Hash
+}
+
+// grow puts a record's hash at the end of the tree, with those of the subtrees
+// that it completes (RFC 6962 section 2.1).
+func (s *sequence) grow(h tlog.Hash) error {
+	s.hashes = append(s.hashes, h[:]...)
+	level, n := 0, int64(s.size)
+	for ; n&1 == 1; level, n = level+1, n>>1 {
+		left, err := s.left(level, n-1)
+		if err != nil {
+			return err
+		}
+		h = tlog.NodeHash(left, h)
+		s.hashes = append(s.hashes, h[:]...)
+	}
+	s.edge[level].index, s.edge[level].hash = tlog.StoredHashIndex(level, n)+1, h
+	return nil
+}
+
+// left gives the hash that the next one of its level is joined with.
+func (s *sequence) left(level int, n int64) (tlog.Hash, error) {
+	index := tlog.StoredHashIndex(level, n)
+	if e := &s.edge[level]; e.index == index+1 {
+		return e.hash, nil
+	}
+	return readHash(s.l.db, index)
+}
+
 // readHash gives a stored hash of the tree (tlog.StoredHashIndex).
 func readHash(db pebble.Reader, index int64) (h tlog.Hash, err error) {
 	level, n := tlog.SplitStoredHashIndex(index)

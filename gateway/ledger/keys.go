@@ -48,7 +48,10 @@ func prefix(table byte) []byte { return []byte{node.SpaceLedger, table} }
 func withNumber(k []byte, n uint64) []byte { return binary.BigEndian.AppendUint64(k, n) }
 
 func numberKey(table byte, n uint64) []byte {
-	k := make([]byte, 0, prefixLen+8)
+	return appendNumberKey(make([]byte, 0, prefixLen+8), table, n)
+}
+
+func appendNumberKey(k []byte, table byte, n uint64) []byte {
 	return withNumber(append(k, node.SpaceLedger, table), n)
 }
 
@@ -60,6 +63,32 @@ func subjectKey(s address.SubjectID) []byte { return append(prefix(tabBySubj), s
 func hashedKey(table byte, text string) []byte {
 	h := sha256.Sum256([]byte(text))
 	return append(prefix(table), h[:16]...)
+}
+
+// indexKey is a key under which a record is found by its subject, message or
+// ref.
+type indexKey [prefixLen + 16 + 8]byte
+
+// appendIndexKeys are the keys of the record at index.
+func appendIndexKeys(out []indexKey, s address.SubjectID, message, ref string, index uint64) []indexKey {
+	add := func(table byte, hash []byte) {
+		k := indexKey{node.SpaceLedger, table}
+		copy(k[prefixLen:], hash[:16])
+		binary.BigEndian.PutUint64(k[prefixLen+16:], index)
+		out = append(out, k)
+	}
+	if !s.IsZero() {
+		add(tabBySubj, s[:])
+	}
+	if message != "" {
+		h := sha256.Sum256([]byte(message))
+		add(tabByMsg, h[:])
+	}
+	if ref != "" {
+		h := sha256.Sum256([]byte(ref))
+		add(tabByRef, h[:])
+	}
+	return out
 }
 
 // numberOf reads the number a key ends with.

@@ -79,6 +79,7 @@ type Ledger struct {
 
 	seq       sync.Mutex // one who changes tree, keys or index at a time
 	size      uint64     // records in the tree
+	edge      edge
 	signed    Checkpoint // the last one signed
 	low       uint64     // outbox numbers up to here were seen in order
 	published time.Time

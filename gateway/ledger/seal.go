@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // A leaf is what the tree hashes: version, form, then the record in clear
@@ -34,9 +35,11 @@ func recordKey(person []byte, salt []byte) []byte {
 // nonce may be constant: each record has a key of its own.
 var nonce = make([]byte, 12)
 
-func sealLeaf(person, record []byte) ([]byte, error) {
-	leaf := make([]byte, leafHead+saltLen, leafHead+saltLen+len(record)+16)
-	leaf[0], leaf[1] = leafVersion, leafSealed
+// sealLeaf appends the leaf of a record under a person's key to dst, which is
+// empty.
+func sealLeaf(dst, person, record []byte) ([]byte, error) {
+	leaf := append(slices.Grow(dst, leafHead+saltLen+len(record)+16), leafVersion, leafSealed)
+	leaf = leaf[:leafHead+saltLen]
 	if _, err := rand.Read(leaf[leafHead:]); err != nil {
 		return nil, fmt.Errorf("ledger salt: %w", err)
 	}
@@ -47,8 +50,9 @@ func sealLeaf(person, record []byte) ([]byte, error) {
 	return aead.Seal(leaf, nonce, record, leaf), nil
 }
 
-func plainLeaf(record []byte) []byte {
-	return append([]byte{leafVersion, leafPlain}, record...)
+// plainLeaf appends the leaf of a record that concerns no person to dst.
+func plainLeaf(dst, record []byte) []byte {
+	return append(append(dst, leafVersion, leafPlain), record...)
 }
 
 // openLeaf gives the record of a leaf; key is that of the record and is not

@@ -1,10 +1,12 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -96,10 +98,13 @@ type sequence struct {
 	size  uint64
 	fresh map[address.SubjectID][]byte
 	ids   map[string]bool
-	nodes map[int64]tlog.Hash
+	edge  edge
 
-	hashes []byte // stored hashes not yet in b
-	first  uint64 // record they begin with
+	hashes []byte     // stored hashes not yet in b
+	first  uint64     // record they begin with
+	leaf   []byte     // scratch
+	index  []indexKey // not yet in b
+	taken  []uint64   // outbox numbers of the records added
 }
 
 // move takes one batch: entries, hashes, indexes and the outbox change
@@ -111,80 +116,91 @@ func (l *Ledger) move() (n int, err error) {
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	s := &sequence{
-		l: l, b: l.db.NewBatch(), size: l.size, first: l.size,
-		fresh: map[address.SubjectID][]byte{}, ids: map[string]bool{}, nodes: map[int64]tlog.Hash{},
+		l: l, b: l.db.NewBatch(), size: l.size, first: l.size, edge: l.edge,
+		fresh: map[address.SubjectID][]byte{}, ids: map[string]bool{},
 	}
 	defer s.b.Close()
-	low := l.low
 	for ok := it.First(); ok && n < l.opts.Batch; ok = it.Next() {
 		if err := s.add(it.Value()); err != nil {
 			return 0, fmt.Errorf("staged record %d: %w", numberOf(it.Key()), err)
 		}
-		if err := s.b.Delete(it.Key(), nil); err != nil {
-			return 0, err
-		}
-		low = numberOf(it.Key())
+		s.taken = append(s.taken, numberOf(it.Key()))
 		n++
 	}
 	if n == 0 || it.Error() != nil {
 		return n, it.Error()
 	}
-	if err := s.putHashes(); err != nil {
-		return 0, err
-	}
-	head := append(binary.BigEndian.AppendUint64(nil, s.size), l.signed.Signed...)
-	if err := s.b.Set(prefix(tabHead), head, nil); err != nil {
+	if err := s.finish(); err != nil {
 		return 0, err
 	}
 	if err := s.b.Commit(pebble.NoSync); err != nil {
 		return 0, fmt.Errorf("move records into the tree: %w", err)
 	}
-	l.size, l.low = s.size, low
+	l.size, l.low, l.edge = s.size, s.taken[n-1], s.edge
 	l.persons.keep(s.fresh)
 	return n, nil
 }
 
+// finish writes what was gathered, table by table and in the order of the
+// keys, which costs the store the least.
+func (s *sequence) finish() error {
+	if err := s.putHashes(); err != nil {
+		return err
+	}
+	slices.SortFunc(s.index, func(a, b indexKey) int { return bytes.Compare(a[:], b[:]) })
+	for i := range s.index {
+		if err := s.b.Set(s.index[i][:], nil, nil); err != nil {
+			return err
+		}
+	}
+	for _, n := range s.taken {
+		// Each number is staged once, so both vanish where they meet.
+		op := s.b.SingleDeleteDeferred(prefixLen + 8)
+		appendNumberKey(op.Key[:0], tabOutbox, n)
+		if err := op.Finish(); err != nil {
+			return err
+		}
+	}
+	head := append(binary.BigEndian.AppendUint64(nil, s.size), s.l.signed.Signed...)
+	return s.b.Set(prefix(tabHead), head, nil)
+}
+
 // add puts one staged record at the end of the tree, unless its id is there.
-func (s *sequence) add(staged []byte) error {
-	if len(staged) < 1 {
+func (s *sequence) add(text []byte) error {
+	if len(text) < 1 {
 		return fmt.Errorf("%w: staged record", errDamaged)
 	}
-	text := staged[1:]
-	r, err := decodeRecord(text)
+	given, text := text[0] == idGiven, text[1:]
+	r, err := decodeStaged(text)
 	if err != nil {
 		return err
 	}
-	if staged[0] == idGiven {
+	if given {
 		known, err := s.known(r.ID)
 		if err != nil || known {
 			return err
 		}
 	}
-	leaf, err := s.leaf(r, text)
-	if err != nil {
+	subject := r.subject()
+	if s.leaf, err = s.seal(s.leaf[:0], subject, text); err != nil {
 		return err
 	}
-	hashes, err := tlog.StoredHashesForRecordHash(int64(s.size), tlog.RecordHash(leaf), tlog.HashReaderFunc(s.read))
-	if err != nil {
+	if err := s.grow(tlog.RecordHash(s.leaf)); err != nil {
 		return fmt.Errorf("hash record: %w", err)
 	}
-	at := tlog.StoredHashIndex(0, int64(s.size))
-	for i, h := range hashes {
-		s.nodes[at+int64(i)] = h
-		s.hashes = append(s.hashes, h[:]...)
-	}
-	if err := s.b.Set(numberKey(tabEntry, s.size), encodeEntry(head{r.Time.UnixNano(), r.Kind, r.Subject}, leaf), nil); err != nil {
+	h := head{r.Time, r.Kind, subject}
+	op := s.b.SetDeferred(prefixLen+8, entrySize(h, s.leaf))
+	appendNumberKey(op.Key[:0], tabEntry, s.size)
+	appendEntry(op.Value[:0], h, s.leaf)
+	if err := op.Finish(); err != nil {
 		return err
 	}
-	keys := indexKeys(r, s.size)
-	if k := kindKey(head{r.Time.UnixNano(), r.Kind, r.Subject}, s.size); k != nil {
-		keys = append(keys, k)
-	}
-	for _, k := range keys {
+	if k := kindKey(h, s.size); k != nil {
 		if err := s.b.Set(k, nil, nil); err != nil {
 			return err
 		}
 	}
+	s.index = appendIndexKeys(s.index, subject, r.Message, r.Ref, s.size)
 	s.size++
 	if s.size-s.first == hashRun {
 		return s.putHashes()
@@ -192,15 +208,16 @@ func (s *sequence) add(staged []byte) error {
 	return nil
 }
 
-func (s *sequence) leaf(r Record, text []byte) ([]byte, error) {
-	if r.Subject.IsZero() {
-		return plainLeaf(text), nil
+// seal appends the leaf of a record to dst.
+func (s *sequence) seal(dst []byte, subject address.SubjectID, text []byte) ([]byte, error) {
+	if subject.IsZero() {
+		return plainLeaf(dst, text), nil
 	}
-	key, err := s.l.persons.keyFor(s.l.db, s.b, s.fresh, r.Subject)
+	key, err := s.l.persons.keyFor(s.l.db, s.b, s.fresh, subject)
 	if err != nil {
 		return nil, err
 	}
-	return sealLeaf(key, text)
+	return sealLeaf(dst, key, text)
 }
 
 // known tells whether a record id given by a caller is in the tree, and
@@ -219,35 +236,4 @@ func (s *sequence) known(id string) (bool, error) {
 	}
 	s.ids[id] = true
 	return false, s.b.Set(k, binary.BigEndian.AppendUint64(nil, s.size), nil)
-}
-
-// indexKeys are the keys under which a record is found.
-func indexKeys(r Record, index uint64) (out [][]byte) {
-	if !r.Subject.IsZero() {
-		out = append(out, withNumber(subjectKey(r.Subject), index))
-	}
-	if r.Message != "" {
-		out = append(out, withNumber(hashedKey(tabByMsg, r.Message), index))
-	}
-	if r.Ref != "" {
-		out = append(out, withNumber(hashedKey(tabByRef, r.Ref), index))
-	}
-	return out
-}
-
-// read gives tree hashes from this batch or the store.
-func (s *sequence) read(indexes []int64) ([]tlog.Hash, error) {
-	out := make([]tlog.Hash, len(indexes))
-	for i, x := range indexes {
-		h, ok := s.nodes[x]
-		if !ok {
-			var err error
-			if h, err = readHash(s.l.db, x); err != nil {
-				return nil, err
-			}
-			s.nodes[x] = h
-		}
-		out[i] = h
-	}
-	return out, nil
 }
