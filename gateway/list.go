@@ -70,7 +70,15 @@ func listTitle(title string) string {
 	if len(title) > 200 {
 		title = title[:200]
 	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(title) + `"` + "\r\n\t"
+	out := make([]byte, 0, len(title)+8)
+	out = append(out, '"')
+	for i := range len(title) {
+		if title[i] == '\\' || title[i] == '"' {
+			out = append(out, '\\')
+		}
+		out = append(out, title[i])
+	}
+	return string(out) + "\"\r\n\t"
 }
 
 // foldWords puts each encoded-word on a line of its own (RFC 2047 section 2).
