@@ -117,8 +117,9 @@ func New(d Deps, csrfKey []byte, o Options) (*Console, error) {
 	if c.static, err = loadStatic(); err != nil {
 		return nil, err
 	}
-	if c.pages, err = c.parsePages(); err != nil {
-		return nil, err
+	c.pages = map[string]*pageSet{}
+	for _, w := range c.texts.list {
+		c.pages[w.tag] = &pageSet{c: c, words: w}
 	}
 	if err := c.register(); err != nil {
 		return nil, err

@@ -5,11 +5,10 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
-	"io/fs"
 	"net/http"
-	"path"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"postern/queue/console/auth"
@@ -18,37 +17,37 @@ import (
 //go:embed page/*.html
 var pageFiles embed.FS
 
-// pageSet is every page in one language: name of the file to template.
-type pageSet map[string]*template.Template
+// pageSet is every page in one language. A page is parsed when it is first
+// asked for: a console is read in a language or two, and on many nodes in none.
+type pageSet struct {
+	c     *Console
+	words *words
 
-// parsePages parses layout, parts and each page once per language, so that the
-// words are bound before a request comes.
-func (c *Console) parsePages() (map[string]*pageSet, error) {
-	names, err := fs.Glob(pageFiles, "page/*.html")
-	if err != nil {
-		return nil, fmt.Errorf("list pages: %w", err)
+	mu    sync.Mutex
+	base  *template.Template // layout and parts, cloned for each page
+	pages map[string]*template.Template
+}
+
+// parsed gives the page of that name, with its words bound.
+func (s *pageSet) parsed(name string) (*template.Template, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.pages[name]; t != nil {
+		return t, nil
 	}
-	out := map[string]*pageSet{}
-	for _, w := range c.texts.list {
-		base, err := template.New("layout").Funcs(c.funcs(w)).ParseFS(pageFiles, "page/layout.html", "page/parts.html", "page/figures.html")
+	if s.base == nil {
+		base, err := template.New("layout").Funcs(s.c.funcs(s.words)).ParseFS(pageFiles, "page/layout.html", "page/parts.html", "page/figures.html")
 		if err != nil {
 			return nil, fmt.Errorf("page layout: %w", err)
 		}
-		set := pageSet{}
-		for _, name := range names {
-			short := strings.TrimSuffix(path.Base(name), ".html")
-			if short == "layout" || short == "parts" || short == "figures" {
-				continue
-			}
-			t, err := template.Must(base.Clone()).ParseFS(pageFiles, name)
-			if err != nil {
-				return nil, fmt.Errorf("page %s: %w", short, err)
-			}
-			set[short] = t
-		}
-		out[w.tag] = &set
+		s.base, s.pages = base, map[string]*template.Template{}
 	}
-	return out, nil
+	t, err := template.Must(s.base.Clone()).ParseFS(pageFiles, "page/"+name+".html")
+	if err != nil {
+		return nil, fmt.Errorf("page %s: %w", name, err)
+	}
+	s.pages[name] = t
+	return t, nil
 }
 
 // funcs are what templates may call: t for a text, n for a counted one, and
@@ -143,9 +142,9 @@ type langLink struct {
 // page renders a page with its title, a key of the catalogues or a text of its
 // own, and answers with it.
 func (v *visit) page(name, title string, data any) error {
-	t := (*v.c.pages[v.words.tag])[name]
-	if t == nil {
-		return fmt.Errorf("no page %q", name)
+	t, err := v.c.pages[v.words.tag].parsed(name)
+	if err != nil {
+		return err
 	}
 	if v.words.has(title) {
 		title = v.say(title)

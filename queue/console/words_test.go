@@ -2,8 +2,10 @@ package console
 
 import (
 	"io/fs"
+	"path"
 	"regexp"
 	"sort"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,7 +36,8 @@ func TestLanguagesAgree(t *testing.T) {
 
 var textCall = regexp.MustCompile(`\{\{[^}]*?\b(t|n) "([a-z0-9_.-]+)"`)
 
-// Every text that a template names is there.
+// Every text that a template names is there, and each page parses, which is
+// not done before it is asked for.
 func TestTemplatesNameTexts(t *testing.T) {
 	ts, err := loadTexts(textFiles)
 	require.NoError(t, err)
@@ -54,6 +57,14 @@ func TestTemplatesNameTexts(t *testing.T) {
 		}
 	}
 	require.Greater(t, n, 50)
+	c := &Console{texts: ts}
+	for _, w := range ts.list {
+		set := &pageSet{c: c, words: w}
+		for _, f := range files {
+			_, err := set.parsed(strings.TrimSuffix(path.Base(f), ".html"))
+			require.NoError(t, err, "%s: %s", w.tag, f)
+		}
+	}
 }
 
 // Counts and dates read as the language writes them.
