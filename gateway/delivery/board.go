@@ -13,9 +13,10 @@ type load struct {
 	broad bool // holds a token of Deliverer.broad
 }
 
-// gather is how long a message waits at most for others to go with it, while
-// flights enough are under way to keep the cores busy.
-const gather = time.Millisecond
+// gather is how long a message waits at most for others to go with it while a
+// flight is under way: each flight costs a look-up, a commit and system calls
+// of its own, however many it carries.
+const gather = 5 * time.Millisecond
 
 // board takes what one worker delivers next: one message, or several small
 // ones where the smarthost is quick.
@@ -51,8 +52,8 @@ func (d *Deliverer) board(ctx context.Context) (l load, err error) {
 			l.broad = true
 		case n > 1 && it.Alone():
 			l.items = append(l.items, d.store.TakeReady(n-1)...)
-			if len(l.items) < n && d.flying.Load() >= int64(d.cores) {
-				d.awaitLanding(ctx)
+			if len(l.items) < n && d.flying.Load() > 0 {
+				d.store.AwaitReady(ctx, n-len(l.items), gather)
 				l.items = append(l.items, d.store.TakeReady(n-len(l.items))...)
 			}
 		}
@@ -110,15 +111,4 @@ func (d *Deliverer) returnAside() {
 		d.returned(it, 0)
 	}
 	d.aside = nil
-}
-
-// awaitLanding waits until another worker is done, or for the gather time.
-func (d *Deliverer) awaitLanding(ctx context.Context) {
-	t := time.NewTimer(gather)
-	defer t.Stop()
-	select {
-	case <-d.landed:
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -25,10 +25,8 @@ type Deliverer struct {
 	hosts hosts
 	met   *metrics
 
-	cores    int
 	boarding chan struct{} // held by the worker that takes messages
 	flying   atomic.Int64  // workers that deliver
-	landed   chan struct{} // one of them is done
 	broad    chan struct{} // a token for each large mailing that is worked on
 
 	mu    sync.Mutex
@@ -39,9 +37,8 @@ type Deliverer struct {
 // New checks the options and makes a Deliverer; nothing runs before Run. All
 // faults of the options are reported at once.
 func New(store *spool.Store, prep Preparer, opts Options) (*Deliverer, error) {
-	d := &Deliverer{store: store, prep: prep, opts: opts.withDefaults(), gate: make(chan struct{}),
-		cores: runtime.GOMAXPROCS(0), boarding: make(chan struct{}, 1), landed: make(chan struct{}, 1)}
-	d.broad = make(chan struct{}, max(2*d.cores, (d.opts.Workers+d.opts.Fanout-1)/d.opts.Fanout))
+	d := &Deliverer{store: store, prep: prep, opts: opts.withDefaults(), gate: make(chan struct{}), boarding: make(chan struct{}, 1)}
+	d.broad = make(chan struct{}, max(2*runtime.GOMAXPROCS(0), (d.opts.Workers+d.opts.Fanout-1)/d.opts.Fanout))
 	if err := d.opts.validate(); err != nil {
 		return nil, fmt.Errorf("delivery options: %w", err)
 	}
@@ -106,10 +103,6 @@ func (d *Deliverer) worker(ctx, work context.Context) {
 			d.handle(work, []*spool.Item{it})
 		}
 		d.flying.Add(-1)
-		select {
-		case d.landed <- struct{}{}:
-		default:
-		}
 	}
 }
 

@@ -109,6 +109,34 @@ const maxTogether = 2
 // smallOctets is the size up to which a message is read back for company.
 const smallOctets = 64 << 10
 
+// AwaitReady waits until n messages are ready, at most for d, unless some are
+// already: those that TakeReady has left are better taken alone. It is for one
+// caller at a time.
+func (s *Store) AwaitReady(ctx context.Context, n int, d time.Duration) {
+	s.mu.Lock()
+	if s.closed || n <= 0 || s.ready.len() > 0 {
+		s.mu.Unlock()
+		return
+	}
+	select {
+	case <-s.crowd:
+	default:
+	}
+	s.enough = n
+	s.mu.Unlock()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-s.crowd:
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-s.stop:
+	}
+	s.mu.Lock()
+	s.enough = 0
+	s.mu.Unlock()
+}
+
 // TakeReady leases up to n further messages that need no waiting, in their
 // order. It stops at the first that is better taken alone.
 func (s *Store) TakeReady(n int) (out []*Item) {

@@ -160,8 +160,16 @@ func (s *Store) signal() {
 	}
 }
 
-// handOut wakes one waiting Take.
+// handOut wakes one waiting Take, and AwaitReady where it has enough. s.mu is
+// held.
 func (s *Store) handOut() {
+	if s.enough > 0 && s.ready.len() >= s.enough {
+		s.enough = 0
+		select {
+		case s.crowd <- struct{}{}:
+		default:
+		}
+	}
 	select {
 	case s.handouts <- struct{}{}:
 	default:

@@ -36,12 +36,14 @@ type Store struct {
 	coming  int  // copies of messages being accepted
 	lined   int  // Accepts that wait for room
 	flowing bool // deliveries take what is due, so Accept may wait for them
+	enough  int  // ready messages that AwaitReady waits for; 0: nobody waits
 	closed  bool
 	room    chan struct{} // closed and replaced when the backlog shrinks
 
 	turn     chan struct{} // held by the Accept that is first in line
 	wake     chan struct{} // to the scheduler
 	handouts chan struct{} // one token per waiting taker that should look again
+	crowd    chan struct{} // to AwaitReady: there are enough
 	records  chan *change
 	stop     chan struct{}
 	done     sync.WaitGroup
@@ -88,7 +90,7 @@ func New(db *pebble.DB, dir string, trail Trail, opts Options) (*Store, error) {
 	s := &Store{
 		db: db, trail: trail, opts: opts.withDefaults(dir), seal: seal, ids: newIDSource(),
 		inHand: map[msgID]*entry{}, scanAt: noScan, room: make(chan struct{}),
-		turn: make(chan struct{}, 1), wake: make(chan struct{}, 1), handouts: make(chan struct{}, 1),
+		turn: make(chan struct{}, 1), wake: make(chan struct{}, 1), handouts: make(chan struct{}, 1), crowd: make(chan struct{}, 1),
 		records: make(chan *change, 1024), stop: make(chan struct{}),
 	}
 	s.readBack = semaphore.NewWeighted(s.readLimit())
