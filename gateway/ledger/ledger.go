@@ -27,7 +27,8 @@ type Keys struct {
 type Options struct {
 	// Batch is how many staged records one pass moves at most. Default 4096.
 	Batch int
-	// Gather is how long the sequencer lets records collect. Default 20 ms.
+	// Gather is how long the sequencer lets records collect: the more go together,
+	// the less each costs. Default 100 ms.
 	Gather time.Duration
 	// Publish is the least time between two signed checkpoints. Default 1 s.
 	Publish time.Duration
@@ -51,7 +52,7 @@ func (o Options) withDefaults() Options {
 			*d = v
 		}
 	}
-	def(&o.Gather, 20*time.Millisecond)
+	def(&o.Gather, 100*time.Millisecond)
 	def(&o.Publish, time.Second)
 	def(&o.AnchorRetry, time.Minute)
 	if o.Batch <= 0 {
@@ -80,6 +81,7 @@ type Ledger struct {
 	seq       sync.Mutex // one who changes tree, keys or index at a time
 	size      uint64     // records in the tree
 	edge      edge
+	work      sequence   // the move under way or the last one
 	signed    Checkpoint // the last one signed
 	low       uint64     // outbox numbers up to here were seen in order
 	published time.Time

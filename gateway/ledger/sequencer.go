@@ -115,11 +115,8 @@ func (l *Ledger) move() (n int, err error) {
 		return 0, fmt.Errorf("read outbox: %w", err)
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
-	s := &sequence{
-		l: l, b: l.db.NewBatch(), size: l.size, first: l.size, edge: l.edge,
-		fresh: map[address.SubjectID][]byte{}, ids: map[string]bool{},
-	}
-	defer s.b.Close()
+	s := l.begin()
+	defer s.b.Reset()
 	for ok := it.First(); ok && n < l.opts.Batch; ok = it.Next() {
 		if err := s.add(it.Value()); err != nil {
 			return 0, fmt.Errorf("staged record %d: %w", numberOf(it.Key()), err)
@@ -139,6 +136,22 @@ func (l *Ledger) move() (n int, err error) {
 	l.size, l.low, l.edge = s.size, s.taken[n-1], s.edge
 	l.persons.keep(s.fresh)
 	return n, nil
+}
+
+// begin sets the sequence up for the next move. It keeps its buffers: those of
+// the store's pool are of the size of messages and would grow to that of a
+// move each time.
+func (l *Ledger) begin() *sequence {
+	s := &l.work
+	b := s.b
+	if b == nil {
+		b = l.db.NewBatch()
+	}
+	*s = sequence{
+		l: l, b: b, size: l.size, first: l.size, edge: l.edge, fresh: map[address.SubjectID][]byte{}, ids: map[string]bool{},
+		hashes: s.hashes[:0], leaf: s.leaf, index: s.index[:0], taken: s.taken[:0],
+	}
+	return s
 }
 
 // finish writes what was gathered, table by table and in the order of the
