@@ -154,8 +154,11 @@ func heedsContext(rdb redis.UniversalClient) bool {
 // end by its own timeout. Errors of the store come back wrapping
 // ErrStoreUnavailable.
 func bounded[T any](ctx context.Context, r *Registry, d time.Duration, f func(context.Context) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
+	if end, ok := ctx.Deadline(); !ok || !r.direct || time.Until(end) > d { // each timer costs
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+	}
 	if r.direct {
 		v, err := f(ctx)
 		return v, asUnavailable(err)

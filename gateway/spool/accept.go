@@ -92,8 +92,7 @@ func (s *Store) stage(b *pebble.Batch, m *Message, recs []ledger.Record) (*entry
 			e.due = r.Next.UnixNano()
 		}
 	}
-	meta := appendMeta(make([]byte, 0, len(m.Header)+256*(1+len(m.Recipients))), m)
-	if err := s.put(b, idKey(keyMeta, id), id, meta); err != nil {
+	if err := s.putMeta(b, id, m); err != nil {
 		return nil, err
 	}
 	if chunked(m.BodySize) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -33,6 +34,24 @@ func (s *Store) put(b *pebble.Batch, key []byte, id msgID, plain []byte) error {
 		return b.Set(key, v, nil)
 	})
 }
+
+// metaBuffers holds room for envelope records.
+var metaBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// putMeta stores everything of m but its body.
+func (s *Store) putMeta(b *pebble.Batch, id msgID, m *Message) error {
+	buf := metaBuffers.Get().(*[]byte)
+	defer metaBuffers.Put(buf)
+	*buf = appendMeta((*buf)[:0], m)
+	err := s.put(b, idKey(keyMeta, id), id, *buf)
+	if cap(*buf) > maxMetaBuffer {
+		*buf = nil
+	}
+	return err
+}
+
+// maxMetaBuffer is what a buffer for envelope records may keep.
+const maxMetaBuffer = 64 << 10
 
 // mergeFrames appends frames of states under s r <id>. Each operand carries
 // its length, so that operands can be sealed one by one.

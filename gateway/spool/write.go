@@ -96,7 +96,7 @@ func (s *Store) commit(changes []*change) {
 }
 
 func (s *Store) commitResults(changes []*change) (err error) {
-	b := s.db.NewBatch()
+	b := s.db.NewBatchWithSize(512 * len(changes))
 	defer b.Close()
 	notify := false
 	for _, c := range changes {
