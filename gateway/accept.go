@@ -13,9 +13,40 @@ import (
 
 // asked is what the store said of a recipient at RCPT.
 type asked struct {
+	to     address.Address
 	stream uint16
 	at     time.Time
 	answer consent.Answer
+}
+
+// answered holds what was asked. It is looked into in the order in which it
+// was filled, most often.
+type answered struct {
+	list []asked
+	next int
+}
+
+// keep notes an answer in place of an older one.
+func (a *answered) keep(x asked) {
+	for i := range a.list {
+		if a.list[i].to == x.to {
+			a.list[i] = x
+			return
+		}
+	}
+	a.list = append(a.list, x)
+}
+
+// find gives the last answer on an address.
+func (a *answered) find(to address.Address) (asked, bool) {
+	for k := range a.list {
+		i := (a.next + k) % len(a.list)
+		if a.list[i].to == to {
+			a.next = i + 1
+			return a.list[i], true
+		}
+	}
+	return asked{}, false
 }
 
 // askedFresh is how long an answer got at RCPT serves for DATA. Prepare asks
@@ -50,7 +81,7 @@ func (e *Engine) Rcpt(ctx context.Context, env *Envelope, rcpt EnvelopeRecipient
 // askAhead gives the answer on one recipient, and asks in the same round trip
 // about those whose RCPT has already come in behind it.
 func (e *Engine) askAhead(ctx context.Context, st stream.Stream, env *Envelope, to address.Address) (consent.Answer, bool) {
-	if a, ok := env.asked[to]; ok && a.stream == st.Number && e.opts.Now().Sub(a.at) < askedFresh {
+	if a, ok := env.asked.find(to); ok && a.stream == st.Number && e.opts.Now().Sub(a.at) < askedFresh {
 		return a.answer, false
 	}
 	addrs := []address.Address{to}
@@ -63,7 +94,7 @@ func (e *Engine) askAhead(ctx context.Context, st stream.Stream, env *Envelope, 
 	}
 	now := e.opts.Now()
 	for i, a := range addrs {
-		env.remember(a, asked{st.Number, now, answers[i]})
+		env.asked.keep(asked{a, st.Number, now, answers[i]})
 	}
 	return answers[0], false
 }
@@ -75,13 +106,6 @@ func onlyStream(set *stream.Set, g *Grant) (stream.Stream, bool) {
 	}
 	st, ok := set.ByName(g.Default)
 	return st, ok && !st.Retired
-}
-
-func (env *Envelope) remember(a address.Address, what asked) {
-	if env.asked == nil {
-		env.asked = make(map[address.Address]asked, 4)
-	}
-	env.asked[a] = what
 }
 
 // lookup asks for all at once, within ctx's deadline or the look-up's own.
@@ -227,7 +251,7 @@ func (e *Engine) answers(ctx context.Context, env *Envelope, st stream.Stream) (
 	now := e.opts.Now()
 	for _, rc := range env.Recipients {
 		addrs = append(addrs, rc.Address)
-		if a, ok := env.asked[rc.Address]; ok && a.stream == st.Number && now.Sub(a.at) < askedFresh {
+		if a, ok := env.asked.find(rc.Address); ok && a.stream == st.Number && now.Sub(a.at) < askedFresh {
 			out = append(out, a.answer)
 		}
 	}

@@ -64,8 +64,8 @@ type Envelope struct {
 	// in hand; nil where that is not known. It is valid during Judge.Rcpt.
 	Ahead func() []address.Address
 
-	asked  map[address.Address]asked // answers got at RCPT, by recipient
-	stream string                    // name of the stream chosen for the message in hand
+	asked  answered // got at RCPT
+	stream string   // name of the stream chosen for the message in hand
 }
 
 // Outcome is what became of a message that could be judged: for each

@@ -64,8 +64,8 @@ var singletonNames = [lastSingleton + 1]string{"From", "Sender", "Reply-To", "To
 type message struct {
 	hdr   *header.Header
 	body  []byte
-	first [fieldCount]header.Span
-	count [fieldCount]int
+	first [fieldCount]int32 // index of the first field of each name among the spans
+	count [fieldCount]int32
 	from  []address.Address
 	parts []header.Part // leaves of the MIME structure
 	stray bool          // a line of the header is no field
@@ -77,7 +77,7 @@ func (m *message) value(f fieldID) string {
 	if m.count[f] == 0 {
 		return ""
 	}
-	return m.hdr.Value(m.first[f])
+	return m.hdr.Value(m.hdr.Spans()[m.first[f]])
 }
 
 func (m *message) has(f fieldID) bool { return m.count[f] > 0 }
@@ -107,7 +107,7 @@ func MessageIDHash(id string) string {
 func scan(hdr, body []byte) *message {
 	m := &message{hdr: header.Parse(hdr), body: body}
 	var buf [32]byte
-	for _, s := range m.hdr.Spans() {
+	for i, s := range m.hdr.Spans() {
 		if !s.IsField() {
 			m.stray = true
 			continue
@@ -118,18 +118,18 @@ func scan(hdr, body []byte) *message {
 			continue
 		}
 		low := buf[:len(name)]
-		for i, c := range name {
+		for k, c := range name {
 			if 'A' <= c && c <= 'Z' {
 				c += 'a' - 'A'
 			}
-			low[i] = c
+			low[k] = c
 		}
 		id, ok := fieldNames[string(low)]
 		if !ok {
 			continue
 		}
 		if m.count[id]++; m.count[id] == 1 {
-			m.first[id] = s
+			m.first[id] = int32(i)
 		}
 	}
 	return m
@@ -144,7 +144,7 @@ func (e *Engine) read(raw []byte) (*message, *Denial) {
 		return nil, malformed("header")
 	}
 	m := scan(hdr, body)
-	if m.count[fieldReceived] >= e.opts.MaxReceived || e.traced(m) {
+	if int(m.count[fieldReceived]) >= e.opts.MaxReceived || e.traced(m) {
 		return nil, &Denial{Reason: Loop}
 	}
 	if len(hdr) > 0 && (hdr[0] == ' ' || hdr[0] == '\t') {
@@ -180,7 +180,7 @@ func malformed(field string) *Denial { return &Denial{Reason: Malformed, Detail:
 // loop. Once or twice is none: an alias or a forwarding mailbox sends it back
 // for somebody else.
 func (e *Engine) traced(m *message) bool {
-	if m.count[fieldReceived] < e.opts.MaxPasses {
+	if int(m.count[fieldReceived]) < e.opts.MaxPasses {
 		return false
 	}
 	mark, passes := []byte("("+e.opts.TraceMark+")"), 0

@@ -201,10 +201,10 @@ func (j *job) read() error {
 // Where we sign they go; else, in a mode that refuses nothing, the header is
 // left as it is; else the answer is no (SMTP-2).
 func (j *job) mayChange() bool {
-	names := listNames(j.st, j.msg)
-	if names == nil || !j.msg.has(fieldSignature) {
+	if j.st.Kind != stream.Marketing || !j.msg.has(fieldSignature) {
 		return true
 	}
+	names := listNames(j.st, j.msg)
 	for _, s := range j.msg.hdr.Find("DKIM-Signature") {
 		if coversAny(j.msg.hdr.Value(s), names) {
 			j.broken = append(j.broken, s)

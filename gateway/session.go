@@ -67,7 +67,7 @@ type transaction struct {
 	env      Envelope
 	declared int64                   // SIZE, 0 if not given
 	order    []int                   // for each RCPT accepted its index in env.Recipients
-	seen     map[address.Address]int // index in env.Recipients
+	seen     map[address.Address]int // index in env.Recipients; nil while they are few
 }
 
 var (

@@ -156,7 +156,7 @@ func (s *session) Mail(string, *smtp.MailOptions) error {
 		return s.unexpected()
 	}
 	s.idlers = 0
-	s.msg = &transaction{declared: cmd.size, seen: map[address.Address]int{}, env: Envelope{
+	s.msg = &transaction{declared: cmd.size, env: Envelope{
 		Session: s.id, Grant: s.grant, LMTP: s.on.Protocol == "lmtp", Helo: s.helo, Remote: s.remote,
 		TLS: s.tlsName(), Auth: s.account, ReversePath: cmd.addr, Ret: cmd.ret, EnvID: cmd.envID,
 		UTF8: cmd.utf8, EightBit: cmd.eightBit, RequireTLS: cmd.requireTLS, Forward: s.forward,
@@ -251,7 +251,7 @@ func (s *session) Rcpt(string, *smtp.RcptOptions) (err error) {
 		return s.unexpected()
 	}
 	m := s.msg
-	if i, ok := m.seen[cmd.addr]; ok { // one copy, however often it is named
+	if i, ok := m.named(cmd.addr); ok { // one copy, however often it is named
 		m.order = append(m.order, i)
 		return nil
 	}
@@ -262,10 +262,41 @@ func (s *session) Rcpt(string, *smtp.RcptOptions) (err error) {
 	if err := s.srv.judge.Rcpt(ctx, &m.env, r); err != nil {
 		return s.deny(err)
 	}
-	m.seen[cmd.addr] = len(m.env.Recipients)
-	m.order = append(m.order, len(m.env.Recipients))
-	m.env.Recipients = append(m.env.Recipients, r)
+	m.add(r)
 	return nil
+}
+
+// fewRecipients is how many are compared one by one; a map costs more than
+// that, and most messages have one.
+const fewRecipients = 8
+
+// named tells whether an address was a recipient before, and its index.
+func (t *transaction) named(a address.Address) (int, bool) {
+	if t.seen != nil {
+		i, ok := t.seen[a]
+		return i, ok
+	}
+	for i := range t.env.Recipients {
+		if t.env.Recipients[i].Address == a {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+func (t *transaction) add(r EnvelopeRecipient) {
+	n := len(t.env.Recipients)
+	t.order = append(t.order, n)
+	t.env.Recipients = append(t.env.Recipients, r)
+	switch {
+	case t.seen != nil:
+		t.seen[r.Address] = n
+	case n+1 > fewRecipients:
+		t.seen = make(map[address.Address]int, 4*fewRecipients)
+		for i := range t.env.Recipients {
+			t.seen[t.env.Recipients[i].Address] = i
+		}
+	}
 }
 
 // maxAhead bounds how many pipelined recipients are asked about in one go.

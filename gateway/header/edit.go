@@ -2,7 +2,7 @@ package header
 
 import (
 	"bytes"
-	"sort"
+	"slices"
 )
 
 // Edit collects changes to a header. Bytes outside the changed fields stay as
@@ -53,7 +53,7 @@ func (e *Edit) add(start, end int, with []byte) *Edit {
 // Bytes gives the header with all changes, in a new slice. Where the header
 // does not end with a line end, one is added before what is put behind it.
 func (e *Edit) Bytes() []byte {
-	sort.SliceStable(e.changes, func(i, j int) bool { return e.changes[i].start < e.changes[j].start })
+	slices.SortStableFunc(e.changes, func(a, b change) int { return a.start - b.start })
 	out := make([]byte, 0, len(e.h.raw)+e.size+2)
 	pos := 0
 	for _, c := range e.changes {

@@ -46,7 +46,7 @@ func isEmpty(line []byte) bool { return len(line) == 0 || (len(line) == 1 && lin
 // Parse finds the spans of a header as Split gives it. It accepts any bytes:
 // concatenating the spans always gives back the header.
 func Parse(hdr []byte) *Header {
-	h := &Header{raw: hdr, spans: make([]Span, 0, 24)}
+	h := &Header{raw: hdr, spans: make([]Span, 0, min(bytes.Count(hdr, newline)+1, 64))}
 	for i := 0; i < len(hdr); {
 		end := lineEnd(hdr, i)
 		for end < len(hdr) && (hdr[end] == ' ' || hdr[end] == '\t') {
@@ -57,6 +57,8 @@ func Parse(hdr []byte) *Header {
 	}
 	return h
 }
+
+var newline = []byte{'\n'}
 
 func lineEnd(b []byte, i int) int {
 	nl := bytes.IndexByte(b[i:], '\n')
