@@ -73,7 +73,7 @@ func TestProofPage(t *testing.T) {
 	page = visible(b.get("/proof/processing"))
 	require.Contains(t, page, "Relaying mail")
 	require.Contains(t, page, "1,098 days after the case ended")
-	b.done("/account/preferences", url.Values{"lang": {"de"}, "keys": {"on"}})
+	b.done("/account/preferences", url.Values{"language": {"de"}, "keys": {"on"}})
 	require.Contains(t, visible(b.get("/proof/processing")), "1.098 Tage nach dem Ende des Falls")
 	resp, _ := b.do("GET", "/proof?month=2199-01", nil)
 	require.Equal(t, http.StatusNotFound, resp.StatusCode)
