@@ -156,7 +156,7 @@ func (n *node) keepRetention(ctx context.Context) error {
 // controller. Records of consent, opt-outs and cases stay.
 func (n *node) pruneLedger(ctx context.Context, now time.Time) error {
 	cfg, streams := n.cfg.Ledger, n.engine.Streams()
-	held := n.cfg.heldControllers(now)
+	held := n.config().heldControllers(now)
 	rule := func(class string, before time.Time, marketing bool) ledger.Retention {
 		return ledger.Retention{Class: class, Before: before, Match: func(r ledger.Record) bool {
 			if r.Kind != ledger.KindVerdict && r.Kind != ledger.KindDelivery || held[r.Controller] || held[""] {
@@ -183,7 +183,7 @@ func (n *node) pruneLedger(ctx context.Context, now time.Time) error {
 // what became of a case counts as a send does. In doubt a key stays, so also
 // while another node can't be asked.
 func (n *node) lapsePersons(ctx context.Context, now time.Time) error {
-	held := n.cfg.heldControllers(now)
+	held := n.config().heldControllers(now)
 	before := time.Date(now.UTC().Year()-n.cfg.Ledger.KeepPersons, 1, 1, 0, 0, 0, 0, time.UTC)
 	done, err := n.trail.DestroyLapsed(ctx, ledger.Lapse{
 		Before: before, Keeps: keepsKey,

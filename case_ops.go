@@ -338,8 +338,8 @@ func (n *node) handOver(ctx context.Context, r caseOrder) (caseAnswer, error) {
 
 func (n *node) newCase(ctx context.Context, r caseOrder) (caseAnswer, error) {
 	b := queue.ByHand{Controller: r.Controller, Way: r.Way, Received: r.From, Name: r.Name, Text: r.Text, Labels: labelsOf(r.Labels), Language: r.Language, Actor: r.Actor}
-	if b.Controller == "" && len(n.cfg.Controllers) == 1 {
-		b.Controller = n.cfg.Controllers[0].ID
+	if b.Controller == "" && len(n.config().Controllers) == 1 {
+		b.Controller = n.config().Controllers[0].ID
 	}
 	if r.Address != "" {
 		var err error

@@ -134,16 +134,16 @@ func (n *node) listDPAs(ctx context.Context, _ struct{}) ([]queue.DPA, error) {
 }
 
 func (n *node) signDPA(ctx context.Context, d queue.DPA) (caseAnswer, error) {
-	if d.Controller == "" && len(n.cfg.Controllers) == 1 {
-		d.Controller = n.cfg.Controllers[0].ID
+	if d.Controller == "" && len(n.config().Controllers) == 1 {
+		d.Controller = n.config().Controllers[0].ID
 	}
 	return said("The agreement with %s of %s is in the register.", d.Customer, d.Signed), n.queue.RecordDPA(ctx, d)
 }
 
 // onlyController is the one named, or the only one there is.
 func (n *node) onlyController(id string) (string, error) {
-	if id == "" && len(n.cfg.Controllers) == 1 {
-		return n.cfg.Controllers[0].ID, nil
+	if id == "" && len(n.config().Controllers) == 1 {
+		return n.config().Controllers[0].ID, nil
 	}
 	if _, ok := n.engine.Streams().Controller(id); !ok {
 		return "", fmt.Errorf("no controller has the id %q: name one with --controller", id)

@@ -26,7 +26,7 @@ var _ console.Rules = consoleRules{}
 
 // Settings are the rules of the file, with their keys; secrets are left out.
 func (r consoleRules) Settings(context.Context) (out []console.SettingGroup) {
-	cfg := r.n.cfg
+	cfg := r.n.config()
 	row := func(key, value string) console.Setting { return console.Setting{Key: key, Value: value} }
 	span := func(key string, d Duration) console.Setting { return console.Setting{Key: key, Span: time.Duration(d)} }
 	years := func(key string, n int) console.Setting { return console.Setting{Key: key, Years: n} }
@@ -45,14 +45,14 @@ func (r consoleRules) Settings(context.Context) (out []console.SettingGroup) {
 	return append(out,
 		console.SettingGroup{Name: "retention", Rows: []console.Setting{
 			span("cases.keep_cases", cfg.Cases.KeepCases), span("cases.keep_files", cfg.Cases.KeepFiles), span("cases.keep_aside", cfg.Cases.KeepAside),
-			span("ledger.keep_verdicts", cfg.Ledger.KeepVerdicts), years("ledger.keep_marketing", cfg.Ledger.KeepMarketing),
-			years("ledger.keep_persons", cfg.Ledger.KeepPersons),
-			span("delivery.expire", cfg.Delivery.Expire), row("legal_hold", legalHolds(cfg)),
+			span("ledger.keep_verdicts", r.n.cfg.Ledger.KeepVerdicts), years("ledger.keep_marketing", r.n.cfg.Ledger.KeepMarketing),
+			years("ledger.keep_persons", r.n.cfg.Ledger.KeepPersons),
+			span("delivery.expire", r.n.cfg.Delivery.Expire), row("legal_hold", legalHolds(cfg)),
 		}},
-		console.SettingGroup{Name: "sending", Rows: smarthostRows(cfg)},
+		console.SettingGroup{Name: "sending", Rows: smarthostRows(r.n.cfg)},
 		console.SettingGroup{Name: "console", Rows: []console.Setting{
-			row("operator.listen", cfg.Operator.Listen), row("operator.url", cfg.Operator.URL),
-			span("operator.session_idle", cfg.Operator.SessionIdle), span("operator.session_max", cfg.Operator.SessionMax),
+			row("operator.listen", r.n.cfg.Operator.Listen), row("operator.url", r.n.cfg.Operator.URL),
+			span("operator.session_idle", r.n.cfg.Operator.SessionIdle), span("operator.session_max", r.n.cfg.Operator.SessionMax),
 		}})
 }
 
@@ -104,12 +104,12 @@ func (r consoleRules) Systems(context.Context) (out []console.System) {
 		own.Verbs = append(own.Verbs, string(v))
 	}
 	out = append(out, own)
-	for _, c := range r.n.cfg.Connectors {
+	for _, c := range r.n.config().Connectors {
 		s := console.System{Name: c.Name, Kind: c.Type, Verbs: c.Verbs, Controllers: c.Controllers}
 		s.Testable = c.Type != "task" && (slices.Contains(c.Verbs, string(fulfil.Lookup)) || slices.Contains(c.Verbs, string(fulfil.Export)))
 		out = append(out, s)
 	}
-	for _, h := range r.n.cfg.Hooks {
+	for _, h := range r.n.config().Hooks {
 		out = append(out, console.System{Name: h.Name, Kind: "hook", Verbs: h.Events, Controllers: h.Controllers, Testable: true})
 	}
 	return out
@@ -122,7 +122,7 @@ const testAddress = "postern-test@postern.invalid"
 // tells a hook an event that says nothing: nothing they do with that can harm
 // anybody.
 func (r consoleRules) TestSystem(ctx context.Context, name string) error {
-	connections, err := r.n.connections(r.n.cfg)
+	connections, err := r.n.connections(r.n.config())
 	if err != nil {
 		return err
 	}
@@ -136,8 +136,8 @@ func (r consoleRules) TestSystem(ctx context.Context, name string) error {
 		verb = fulfil.Export
 	}
 	controller := c.Controller
-	if controller == "" && len(r.n.cfg.Controllers) > 0 {
-		controller = r.n.cfg.Controllers[0].ID
+	if controller == "" && len(r.n.config().Controllers) > 0 {
+		controller = r.n.config().Controllers[0].ID
 	}
 	out, err := c.Connector.Do(ctx, fulfil.Request{Key: "test:" + ulid.Make().String(), Verb: verb, Case: "test", Controller: controller,
 		Address: testAddress, Due: time.Now().Add(time.Hour), DryRun: true})

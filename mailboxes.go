@@ -29,10 +29,7 @@ func (c *Config) mailboxes() ([]intake.Mailbox, error) {
 
 // mailboxes are those that are read now: SIGHUP takes them anew.
 func (n *node) mailboxes() []MailboxConfig {
-	if m := n.boxes.Load(); m != nil {
-		return *m
-	}
-	return n.cfg.Mailboxes
+	return n.config().Mailboxes
 }
 
 // revision tells apart what a mailbox's configuration was at different times.

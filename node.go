@@ -37,7 +37,8 @@ import (
 
 // node is one Postern with its rooms joined, opened but not yet running.
 type node struct {
-	cfg        *Config
+	cfg        *Config // as the process began; see config
+	reread     atomic.Pointer[Config]
 	log        *slog.Logger
 	metrics    *prometheus.Registry
 	keys       keys.Ring
@@ -56,12 +57,20 @@ type node struct {
 	queue      *queue.Queue
 	hooks      *api.Subscriptions
 	watch      *watch
-	outbox     *api.Outbox                     // consent events on their way to receivers
-	boxes      atomic.Pointer[[]MailboxConfig] // of the last reload; nil: the configuration's
+	outbox     *api.Outbox // consent events on their way to receivers
 
 	terminal  io.Writer       // where a person reads along; nil: nobody does
 	redisGone <-chan struct{} // closed when a managed Redis ends; nil without one
 	closers   []func() error  // last opened first closed
+}
+
+// config is the configuration as SIGHUP last brought it, for what is taken anew
+// then: controllers, cases, connectors, hooks, legal holds.
+func (n *node) config() *Config {
+	if c := n.reread.Load(); c != nil {
+		return c
+	}
+	return n.cfg
 }
 
 // nodeOptions are what a caller may bring along; zero values are made.

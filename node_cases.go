@@ -22,43 +22,17 @@ func (n *node) openCases(context.Context) error {
 	if err := n.openHooks(); err != nil {
 		return err
 	}
-	vault := n.keys.Of(keys.Vault)
-	o := queue.Options{
-		VaultKey: vault[0].Bytes(), Keyring: n.ring,
-		AckStream: n.cfg.ackStreams(),
-		Workers:   n.cfg.Cases.Workers,
-		Volatile:  n.cfg.Redis.AllowVolatile,
-		VaultDir:  filepath.Join(n.cfg.Data, "vault"),
-		Operators: n.cfg.perController(func(c ControllerConfig) []string { return c.Operators }),
-		Holidays:  n.cfg.perController(func(c ControllerConfig) []string { return c.Holidays }),
-		ReplyPath: n.cfg.replyPaths(),
-		TextDir:   n.cfg.Cases.Texts,
-
-		TextOverride: n.edited,
-
-		SendHold:    time.Duration(n.cfg.Cases.SendHold),
-		ProofWithin: time.Duration(n.cfg.Cases.ProofWithin),
-		AutoRefuse:  n.cfg.Cases.AutoRefuse,
-		DownloadFor: time.Duration(n.cfg.Cases.DownloadFor),
-		TaskDue:     time.Duration(n.cfg.Cases.TaskDue),
-		KeepCases:   time.Duration(n.cfg.Cases.KeepCases),
-		KeepFiles:   time.Duration(n.cfg.Cases.KeepFiles),
-		KeepAside:   time.Duration(n.cfg.Cases.KeepAside),
-		FloodCount:  n.cfg.Cases.FloodCount,
-		FloodWindow: time.Duration(n.cfg.Cases.FloodWindow),
-		Metrics:     n.metrics,
-		Log:         n.log.With("room", "queue"),
+	o, err := n.queueOptions(n.cfg)
+	if err != nil {
+		return err
 	}
+	vault := n.keys.Of(keys.Vault)
+	o.VaultKey, o.Keyring, o.VaultDir = vault[0].Bytes(), n.ring, filepath.Join(n.cfg.Data, "vault")
 	for _, k := range vault[1:] {
 		o.OldVaultKeys = append(o.OldVaultKeys, k.Bytes())
 	}
-	if err := n.cfg.handling(&o); err != nil {
-		return err
-	}
-	var err error
-	if o.Connections, err = n.connections(n.cfg); err != nil {
-		return err
-	}
+	o.Volatile, o.Metrics, o.Log = n.cfg.Redis.AllowVolatile, n.metrics, n.log.With("room", "queue")
+	o.TextOverride = n.edited
 	o.Subscribed = n.hooks.Hooks
 	n.queue, err = queue.New(n.rdb, queue.Deps{
 		Optout:  n.consent,
@@ -76,20 +50,36 @@ func (n *node) openCases(context.Context) error {
 	return err
 }
 
+// queueOptions cuts out of a configuration what may change about cases while
+// the server runs.
+func (n *node) queueOptions(cfg *Config) (queue.Options, error) {
+	c := cfg.Cases
+	o := queue.Options{
+		AckStream: cfg.ackStreams(),
+		Operators: cfg.perController(func(c ControllerConfig) []string { return c.Operators }),
+		Holidays:  cfg.perController(func(c ControllerConfig) []string { return c.Holidays }),
+		ReplyPath: cfg.replyPaths(),
+
+		Workers: c.Workers, TextDir: c.Texts, AutoRefuse: c.AutoRefuse, FloodCount: c.FloodCount,
+		SendHold: time.Duration(c.SendHold), ProofWithin: time.Duration(c.ProofWithin), DownloadFor: time.Duration(c.DownloadFor),
+		TaskDue: time.Duration(c.TaskDue), FloodWindow: time.Duration(c.FloodWindow),
+		KeepCases: time.Duration(c.KeepCases), KeepFiles: time.Duration(c.KeepFiles), KeepAside: time.Duration(c.KeepAside),
+	}
+	if err := cfg.handling(&o); err != nil {
+		return o, err
+	}
+	var err error
+	o.Connections, err = n.connections(cfg)
+	return o, err
+}
+
 // reloadCases takes what may change about cases from a fresh configuration.
 func (n *node) reloadCases(ctx context.Context, cfg *Config) error {
-	var o queue.Options
-	if err := cfg.handling(&o); err != nil {
-		return err
-	}
-	connections, err := n.connections(cfg)
+	o, err := n.queueOptions(cfg)
 	if err != nil {
 		return err
 	}
-	return n.queue.Reload(ctx, queue.Rules{
-		Handling: o.Handling, Customers: o.Customers, LegalHolds: o.LegalHolds, Processors: o.Processors, PauseIdentity: o.PauseIdentity,
-		Operators: cfg.perController(func(c ControllerConfig) []string { return c.Operators }), Connections: connections, Hooks: o.Hooks, Roles: o.Roles,
-	})
+	return n.queue.Reload(ctx, o)
 }
 
 // handling cuts what each controller says about requests out of the

@@ -43,7 +43,7 @@ func (n *node) audit(ctx context.Context, r auditRequest) (auditReport, error) {
 	if err != nil {
 		return auditReport{}, err
 	}
-	texts, err := console.Describe(n.cfg.processing())
+	texts, err := console.Describe(n.config().processing())
 	if err != nil {
 		return auditReport{}, err
 	}

@@ -221,8 +221,9 @@ func (n *node) watchRedis(ctx context.Context) error {
 	}
 }
 
-// reloadOnHangup takes streams, clients, accounts, certificates and mailboxes
-// from the file anew at SIGHUP; a file with a fault changes nothing.
+// reloadOnHangup takes streams, clients, accounts, certificates, mailboxes and
+// all about cases from the file anew at SIGHUP; a file with a fault changes
+// nothing.
 func (n *node) reloadOnHangup(ctx context.Context, server *gateway.Server, poller *intake.Poller) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -267,7 +268,7 @@ func (n *node) reload(ctx context.Context, server *gateway.Server, poller *intak
 	if err := n.reloadCases(ctx, cfg); err != nil {
 		return err
 	}
-	n.boxes.Store(&cfg.Mailboxes)
+	n.reread.Store(cfg)
 	return poller.Reload(boxes)
 }
 

@@ -67,7 +67,7 @@ func (q *Queue) mayAck(ctx context.Context, no string, index int, in Incoming) (
 	if alerting(in) {
 		return to, nil, "person-answers", nil // design D13
 	}
-	if q.o.AckStream[in.Controller] == "" {
+	if q.rules().AckStream[in.Controller] == "" {
 		return to, nil, "no-stream", nil
 	}
 	if _, ok := q.rules().Processors[in.Controller]; ok {
@@ -117,7 +117,7 @@ func (q *Queue) claimAck(ctx context.Context, no string, index int, in Incoming,
 	}
 	if slices.Contains(steps, reply.Stopped) {
 		subject := q.o.Keyring.Identify(in.Controller, to).ID.String()
-		ok, err := q.rdb.SetNX(ctx, keyNotice(subject), "1", q.o.NoticeEvery).Result()
+		ok, err := q.rdb.SetNX(ctx, keyNotice(subject), "1", q.rules().NoticeEvery).Result()
 		if err != nil {
 			return "", nil, fmt.Errorf("acknowledge case %s: %w", no, err)
 		}
@@ -128,7 +128,7 @@ func (q *Queue) claimAck(ctx context.Context, no string, index int, in Incoming,
 	said := "told-before"
 	if len(steps) > 0 {
 		res, err := quietScript.Run(ctx, q.rdb, []string{keyQuiet(sender), keySenderDay(sender, now), keyHour(now)},
-			fresh, q.o.AcksPerSender, q.o.AcksPerHour, q.o.QuietFor.Milliseconds()).Text()
+			fresh, q.rules().AcksPerSender, q.rules().AcksPerHour, q.rules().QuietFor.Milliseconds()).Text()
 		if err != nil {
 			return "", nil, fmt.Errorf("acknowledge case %s: %w", no, err)
 		}
@@ -163,7 +163,7 @@ func (q *Queue) sendAck(ctx context.Context, no string, index int, in Incoming, 
 		return "", err
 	}
 	controller := q.controller(in.Controller)
-	lang := q.texts.Pick(in.Result.Language, c.Language, controller.Language)
+	lang := q.texts().Pick(in.Result.Language, c.Language, controller.Language)
 	values, err := q.values(lang, controller, c, in)
 	if err != nil {
 		return "", err
@@ -173,7 +173,7 @@ func (q *Queue) sendAck(ctx context.Context, no string, index int, in Incoming, 
 			return "", err
 		}
 	}
-	subject, text, err := q.texts.Render(lang, values, steps...)
+	subject, text, err := q.texts().Render(lang, values, steps...)
 	if err != nil {
 		return "", err
 	}
@@ -207,22 +207,22 @@ func (q *Queue) undo(ctx context.Context, no string, index int, lang string, v r
 	if link == "" {
 		return v["undo"], nil
 	}
-	return q.texts.Phrase(lang, "undo_link", reply.Values{"link": link})
+	return q.texts().Phrase(lang, "undo_link", reply.Values{"link": link})
 }
 
 // values are the placeholders a case can fill.
 func (q *Queue) values(lang string, controller stream.Controller, c *Case, in Incoming) (reply.Values, error) {
 	_, loc := q.seat(controller)
 	v := reply.Values{
-		"no": c.Number, "controller": controller.Name, "date": q.texts.Date(lang, in.Received.In(loc)),
-		"due": q.texts.Date(lang, c.Due.In(loc)), "time": q.texts.DateTime(lang, q.o.Now().In(loc)),
-		"today": q.texts.Date(lang, q.o.Now().In(loc)), "authority": controller.Authority,
+		"no": c.Number, "controller": controller.Name, "date": q.texts().Date(lang, in.Received.In(loc)),
+		"due": q.texts().Date(lang, c.Due.In(loc)), "time": q.texts().DateTime(lang, q.o.Now().In(loc)),
+		"today": q.texts().Date(lang, q.o.Now().In(loc)), "authority": controller.Authority,
 	}
 	var err error
-	if v["other_channels"], err = q.texts.Phrase(lang, "other_channels", v); err != nil {
+	if v["other_channels"], err = q.texts().Phrase(lang, "other_channels", v); err != nil {
 		return nil, err
 	}
-	if v["undo"], err = q.texts.Phrase(lang, "undo_reply", v); err != nil {
+	if v["undo"], err = q.texts().Phrase(lang, "undo_reply", v); err != nil {
 		return nil, err
 	}
 	v["foot"] = foot(controller)
@@ -275,7 +275,7 @@ func (q *Queue) submit(ctx context.Context, c stream.Controller, o outgoing) (st
 		back = q.replyPath(c, o.number, from)
 	}
 	id, err := q.d.Sender.Submit(ctx, Outgoing{
-		ReversePath: back, Stream: q.o.AckStream[c.ID], To: o.to, NotifyNever: o.auto, Header: header, Body: body, Ref: o.ref,
+		ReversePath: back, Stream: q.rules().AckStream[c.ID], To: o.to, NotifyNever: o.auto, Header: header, Body: body, Ref: o.ref,
 	})
 	if err != nil {
 		return "", fmt.Errorf("submit reply of case %s: %w", o.number, err)

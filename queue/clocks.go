@@ -28,7 +28,7 @@ type period struct {
 // seat gives calendar and zone of a controller. What is not configured falls
 // back to weekends only and UTC, so that a period ends early rather than late.
 func (q *Queue) seat(c stream.Controller) (*clock.Calendar, *time.Location) {
-	calendar := q.calendars[c.ID]
+	calendar := q.rules().calendars[c.ID]
 	if calendar == nil {
 		var err error
 		if calendar, err = clock.For(c.Country); err != nil {

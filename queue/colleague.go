@@ -87,7 +87,7 @@ func (q *Queue) AskColleague(ctx context.Context, number string, a Ask) (Task, e
 
 // taskDue is when a colleague's task is due: never after the case.
 func (q *Queue) taskDue(c *Case, d time.Duration) time.Time {
-	due := q.o.Now().Add(orTime(d, q.o.TaskDue))
+	due := q.o.Now().Add(orTime(d, q.rules().TaskDue))
 	if c.State.Live() && c.Due.Before(due) && c.Due.After(q.o.Now()) {
 		return c.Due
 	}
@@ -117,7 +117,7 @@ func (q *Queue) TaskLink(ctx context.Context, number string, index int) (string,
 // taskLink derives the link from the task, so that a mail repeated after a
 // crash holds the same.
 func (q *Queue) taskLink(ctx context.Context, c *Case, t Task) (string, error) {
-	base := q.o.LinkBase[c.Controller]
+	base := q.rules().LinkBase[c.Controller]
 	if base == "" {
 		return "", fmt.Errorf("%w: no address of the pages is configured for controller %q", ErrDraft, c.Controller)
 	}

@@ -107,7 +107,7 @@ func (q *Queue) ReleasePackage(ctx context.Context, number string, r Release) (H
 }
 
 func (q *Queue) mayRelease(c *Case, p Package, r Release) (string, error) {
-	base := q.o.LinkBase[c.Controller]
+	base := q.rules().LinkBase[c.Controller]
 	open := slices.IndexFunc(p.Files, func(f PackageFile) bool { return f.Tick == "" })
 	empty := slices.IndexFunc(p.Checklist, func(i CheckItem) bool { return i.Text == "" })
 	switch {
@@ -141,15 +141,15 @@ func (q *Queue) handover(c *Case, p Package, r Release, base string) (Handover, 
 	if err != nil {
 		return Handover{}, Letter{}, err
 	}
-	h := Handover{Token: token, Link: strings.TrimSuffix(base, "/") + "/" + token, Code: code, Until: q.o.Now().Add(q.o.DownloadFor)}
+	h := Handover{Token: token, Link: strings.TrimSuffix(base, "/") + "/" + token, Code: code, Until: q.o.Now().Add(q.rules().DownloadFor)}
 	_, loc := q.seat(q.controller(c.Controller))
-	way, err := q.texts.Phrase(p.Language, "code_"+r.CodeWay, nil)
+	way, err := q.texts().Phrase(p.Language, "code_"+r.CodeWay, nil)
 	if err != nil {
 		return Handover{}, Letter{}, err
 	}
 	l, err := q.write(c, Draft{Step: reply.Ready, To: r.To, Language: p.Language, Effect: ActAnswer, Reason: "package", Actor: r.Actor, Values: reply.Values{
-		"link": h.Link, "until": q.texts.Date(p.Language, h.Until.In(loc)), "code_way": way}})
-	l.At = q.o.Now().Add(q.o.SendHold)
+		"link": h.Link, "until": q.texts().Date(p.Language, h.Until.In(loc)), "code_way": way}})
+	l.At = q.o.Now().Add(q.rules().SendHold)
 	return h, l, err
 }
 
@@ -160,7 +160,7 @@ func (q *Queue) sealPackage(ctx context.Context, c *Case, p Package) (string, in
 	b := fulfil.Bundle{
 		Language: p.Language, Controller: controller.Name, Case: c.Number, Made: q.o.Now().In(loc),
 		Words: func(name string) string {
-			s, err := q.texts.Phrase(p.Language, name, nil)
+			s, err := q.texts().Phrase(p.Language, name, nil)
 			if err != nil {
 				return name
 			}

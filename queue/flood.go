@@ -62,7 +62,7 @@ func (q *Queue) countOptOuts(ctx context.Context, mails ...optOutMail) error {
 		for source, members := range bySource {
 			p.ZAddNX(ctx, keyFlood(source), members...)
 			p.ZRemRangeByScore(ctx, keyFlood(source), "-inf", millis(now.Add(-48*time.Hour)))
-			counts[source] = p.ZCount(ctx, keyFlood(source), millis(now.Add(-q.o.FloodWindow)), "+inf")
+			counts[source] = p.ZCount(ctx, keyFlood(source), millis(now.Add(-q.rules().FloodWindow)), "+inf")
 			p.Expire(ctx, keyFlood(source), 48*time.Hour)
 		}
 		return nil
@@ -71,10 +71,10 @@ func (q *Queue) countOptOuts(ctx context.Context, mails ...optOutMail) error {
 		return fmt.Errorf("count opt-outs of %d mails: %w", len(mails), err)
 	}
 	for source, count := range counts {
-		if count.Val() < int64(q.o.FloodCount) {
+		if count.Val() < int64(q.rules().FloodCount) {
 			continue
 		}
-		first, err := q.rdb.SetNX(ctx, keyAlarm(source), "1", q.o.FloodWindow).Result()
+		first, err := q.rdb.SetNX(ctx, keyAlarm(source), "1", q.rules().FloodWindow).Result()
 		if err != nil {
 			return fmt.Errorf("ring flood alarm: %w", err)
 		}

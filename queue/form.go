@@ -80,11 +80,11 @@ func (q *Queue) formMail(f FormRequest) (Incoming, bool) {
 	}
 	_, processor := q.o.Processors[f.Controller]
 	_, never := reply.May(reply.Asked{MayReply: true, ReturnPath: in.ReturnPath, From: f.Address, OwnDomains: q.ownDomains()})
-	mayWrite := never == "" && !processor && !alerting(in) && f.Asker != "authority" && q.o.AckStream[f.Controller] != ""
+	mayWrite := never == "" && !processor && !alerting(in) && f.Asker != "authority" && q.rules().AckStream[f.Controller] != ""
 	has := func(set []classifier.Label) bool {
 		return slices.ContainsFunc(res.Decided, func(l classifier.Label) bool { return slices.Contains(set, l) })
 	}
-	challenge := mayWrite && f.Asker == "subject" && (len(res.Decided) == 0 || has(provable)) && q.o.LinkBase[f.Controller] != ""
+	challenge := mayWrite && f.Asker == "subject" && (len(res.Decided) == 0 || has(provable)) && q.rules().LinkBase[f.Controller] != ""
 	in.MayReply = mayWrite && !f.Quiet && (!challenge || has(stopping))
 	return in, challenge
 }

@@ -46,7 +46,7 @@ func (q *Queue) Challenge(ctx context.Context, number string, to address.Address
 	if err != nil {
 		return err
 	}
-	base := q.o.LinkBase[c.Controller]
+	base := q.rules().LinkBase[c.Controller]
 	if base == "" {
 		return fmt.Errorf("%w: no address of the confirmation page is configured for controller %q", ErrDraft, c.Controller)
 	}
@@ -61,7 +61,7 @@ func (q *Queue) Challenge(ctx context.Context, number string, to address.Address
 	}
 	until := q.proofUntil(&c)
 	days := max(1, int(until.Sub(q.o.Now()).Hours()/24))
-	lang := q.texts.Pick(c.Language, q.controller(c.Controller).Language)
+	lang := q.texts().Pick(c.Language, q.controller(c.Controller).Language)
 	effect := ActAsk
 	if c.State == Identity { // asked before: the mail may have been lost
 		effect = ActSent
@@ -117,7 +117,7 @@ func (q *Queue) addressOnFile(ctx context.Context, c *Case) (address.Address, er
 // proofUntil is when a challenge ends: after Options.ProofWithin, but where the
 // clock does not stand still, early enough for a refusal within the period.
 func (q *Queue) proofUntil(c *Case) time.Time {
-	until := q.o.Now().Add(q.o.ProofWithin)
+	until := q.o.Now().Add(q.rules().ProofWithin)
 	if q.rules().PauseIdentity[c.Controller] {
 		return until
 	}
@@ -263,7 +263,7 @@ func (q *Queue) identified(c *Case, ch *changing) {
 // authority and the way to court (DSR-3, Art. 12(4)), where the configuration
 // lets that happen by rule; else an operator sends it. Repeating changes nothing.
 func (q *Queue) unproven(ctx context.Context, no string) error {
-	if !q.o.AutoRefuse {
+	if !q.rules().AutoRefuse {
 		return nil
 	}
 	c, _, err := q.Show(ctx, no)
@@ -286,10 +286,10 @@ func (q *Queue) unproven(ctx context.Context, no string) error {
 func (q *Queue) rights(lang string, labels []classifier.Label) string {
 	var out []string
 	for _, l := range labels {
-		out = append(out, q.texts.Right(lang, string(l)))
+		out = append(out, q.texts().Right(lang, string(l)))
 	}
 	if len(out) == 0 {
-		return q.texts.Right(lang, "request")
+		return q.texts().Right(lang, "request")
 	}
 	return strings.Join(out, ", ")
 }

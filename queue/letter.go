@@ -119,7 +119,7 @@ func (q *Queue) Reply(ctx context.Context, number string, d Draft) (int, Letter,
 			return 0, Letter{}, err
 		}
 	}
-	l.At = q.o.Now().Add(q.o.SendHold)
+	l.At = q.o.Now().Add(q.rules().SendHold)
 	n, err := q.enqueue(ctx, FindCaseNo(number), l, func(c *Case, ch *changing) error {
 		if d.Effect == ActDeny {
 			if d.Actor != "rule" { // another may have used the proposal meanwhile
@@ -167,7 +167,7 @@ func (q *Queue) write(c *Case, d Draft) (Letter, error) {
 	if l.To.IsZero() {
 		return l, fmt.Errorf("%w: case %s has no address to write to", ErrDraft, c.Number)
 	}
-	l.Language = q.texts.Pick(d.Language, c.Language, controller.Language)
+	l.Language = q.texts().Pick(d.Language, c.Language, controller.Language)
 	if (d.Effect == ActDeny || d.Effect == ActExtend) && d.Reason == "" {
 		return l, fmt.Errorf("%w: %s needs a reason", ErrDraft, d.Effect)
 	}
@@ -189,7 +189,7 @@ func (q *Queue) write(c *Case, d Draft) (Letter, error) {
 	if d.Step == "" {
 		return l, fmt.Errorf("%w: neither a step nor a text is given", ErrDraft)
 	}
-	if l.Subject, l.Text, err = q.texts.Render(l.Language, values, d.Step); err != nil {
+	if l.Subject, l.Text, err = q.texts().Render(l.Language, values, d.Step); err != nil {
 		return l, errors.Join(ErrDraft, err)
 	}
 	return l, nil
@@ -212,10 +212,10 @@ func (q *Queue) letterValues(c *Case, controller stream.Controller, l *Letter, d
 		}
 		_, loc := q.seat(controller)
 		l.Due = end
-		values["new"] = q.texts.Date(l.Language, end.In(loc))
+		values["new"] = q.texts().Date(l.Language, end.In(loc))
 	}
 	if slices.Contains(Reasons, d.Reason) {
-		if values["reason"], err = q.texts.Phrase(l.Language, "reason_"+d.Reason, nil); err != nil {
+		if values["reason"], err = q.texts().Phrase(l.Language, "reason_"+d.Reason, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -251,7 +251,7 @@ func (q *Queue) outcomes(ctx context.Context, c *Case, d *Draft) error {
 			did = append(did, t.System)
 		}
 	}
-	nothing, err := q.texts.Phrase(q.texts.Pick(d.Language, c.Language, q.controller(c.Controller).Language), "nothing", nil)
+	nothing, err := q.texts().Phrase(q.texts().Pick(d.Language, c.Language, q.controller(c.Controller).Language), "nothing", nil)
 	if err != nil {
 		return err
 	}

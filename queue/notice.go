@@ -22,7 +22,7 @@ func (q *Queue) notice(ctx context.Context, no string, index int, in Incoming) e
 	if _, ok := q.rules().Processors[in.Controller]; ok {
 		return nil
 	}
-	if to.IsZero() || q.d.Mailed == nil || q.o.AckStream[in.Controller] == "" || alerting(in) {
+	if to.IsZero() || q.d.Mailed == nil || q.rules().AckStream[in.Controller] == "" || alerting(in) {
 		return nil
 	}
 	field := "notice:" + strconv.Itoa(index)
@@ -42,7 +42,7 @@ func (q *Queue) notice(ctx context.Context, no string, index int, in Incoming) e
 	if err != nil || !first {
 		return wrapf(err, "notice of case %s", no)
 	}
-	fresh, err := q.rdb.SetNX(ctx, keyNotice(subject.String()), "1", q.o.NoticeEvery).Result()
+	fresh, err := q.rdb.SetNX(ctx, keyNotice(subject.String()), "1", q.rules().NoticeEvery).Result()
 	if err != nil || !fresh {
 		return wrapf(err, "notice of case %s", no)
 	}
@@ -78,7 +78,7 @@ func (q *Queue) sendNotice(ctx context.Context, no string, index int, in Incomin
 		return "", err
 	}
 	controller := q.controller(in.Controller)
-	lang := q.texts.Pick(in.Result.Language, c.Language, controller.Language)
+	lang := q.texts().Pick(in.Result.Language, c.Language, controller.Language)
 	values, err := q.values(lang, controller, c, in)
 	if err != nil {
 		return "", err
@@ -86,7 +86,7 @@ func (q *Queue) sendNotice(ctx context.Context, no string, index int, in Incomin
 	if values["undo"], err = q.undo(ctx, no, index, lang, values, controller.ID, to); err != nil {
 		return "", err
 	}
-	subject, words, err := q.texts.Render(lang, values, reply.Stopped)
+	subject, words, err := q.texts().Render(lang, values, reply.Stopped)
 	if err != nil {
 		return "", err
 	}

@@ -106,6 +106,6 @@ func (q *Queue) mailOperator(ctx context.Context, n Notice, i int, to string) er
 	if err != nil {
 		return err
 	}
-	_, err = q.d.Sender.Submit(ctx, Outgoing{Stream: q.o.AckStream[c.ID], To: a, NotifyNever: true, Header: header, Body: body, Ref: ref})
+	_, err = q.d.Sender.Submit(ctx, Outgoing{Stream: q.rules().AckStream[c.ID], To: a, NotifyNever: true, Header: header, Body: body, Ref: ref})
 	return err
 }

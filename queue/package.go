@@ -86,7 +86,7 @@ func (q *Queue) BuildPackage(ctx context.Context, number, actor string) (Package
 	if err != nil {
 		return Package{}, err
 	}
-	p := Package{Built: q.o.Now(), By: actor, Language: q.texts.Pick(c.Language, q.controller(c.Controller).Language), Checklist: old.Checklist}
+	p := Package{Built: q.o.Now(), By: actor, Language: q.texts().Pick(c.Language, q.controller(c.Controller).Language), Checklist: old.Checklist}
 	if len(p.Checklist) == 0 {
 		if p.Checklist, err = q.checklist(c, p.Language); err != nil {
 			return Package{}, err
@@ -186,11 +186,11 @@ func (f *PackageFile) inherit(old []PackageFile) {
 // and, for the person's rights, from the catalogue.
 func (q *Queue) checklist(c *Case, lang string) ([]CheckItem, error) {
 	facts := q.facts(c.Controller, lang)
-	rights, err := q.texts.Phrase(lang, "your_rights", nil)
+	rights, err := q.texts().Phrase(lang, "your_rights", nil)
 	if err != nil {
 		return nil, err
 	}
-	complaint, err := q.texts.Phrase(lang, "may_complain", map[string]string{"authority": q.controller(c.Controller).Authority})
+	complaint, err := q.texts().Phrase(lang, "may_complain", map[string]string{"authority": q.controller(c.Controller).Authority})
 	if err != nil {
 		complaint = ""
 	}

@@ -50,7 +50,7 @@ func (q *Queue) SendStatusLink(ctx context.Context, number string, typed address
 		return fmt.Errorf("status link: %w", err)
 	}
 	controller, subject := text(f[0]), text(f[1])
-	base := q.o.LinkBase[controller]
+	base := q.rules().LinkBase[controller]
 	if base == "" || subject == "" || !slices.Contains(q.subjectIDs(controller, typed), subject) ||
 		q.o.Now().Sub(fromMillis(text(f[2]))) < statusEvery {
 		return nil
@@ -65,10 +65,10 @@ func (q *Queue) SendStatusLink(ctx context.Context, number string, typed address
 	}
 	until := q.o.Now().Add(statusFor)
 	_, loc := q.seat(q.controller(controller))
-	lang := q.texts.Pick(c.Language, q.controller(controller).Language)
+	lang := q.texts().Pick(c.Language, q.controller(controller).Language)
 	// To the address on record, not the one typed: they may differ in a tag.
 	l, err := q.write(&c, Draft{Step: reply.Status, Effect: ActSent, Actor: "rule", Values: reply.Values{
-		"link": strings.TrimSuffix(base, "/") + "/" + token, "until": q.texts.Date(lang, until.In(loc))}})
+		"link": strings.TrimSuffix(base, "/") + "/" + token, "until": q.texts().Date(lang, until.In(loc))}})
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func (q *Queue) policy(controller string, l classifier.Label) Policy {
 	if p, ok := q.rules().Handling[controller].Policy[l]; ok {
 		return p
 	}
-	if p, ok := q.o.Policy[l]; ok {
+	if p, ok := q.rules().Policy[l]; ok {
 		return p
 	}
 	if p, ok := defaultPolicy[l]; ok {

@@ -114,7 +114,7 @@ func (q *Queue) ForwardDraftTo(ctx context.Context, number, controller, actor st
 	_, loc := q.seat(q.controller(c.Controller))
 	var b strings.Builder
 	fmt.Fprintf(&b, "A request concerning you reached us on %s (case %s). It asks for: %s. We pass it on to you; the time to answer runs since that day.\n",
-		q.texts.Date("en", c.Received.In(loc)), c.Number, q.rights("en", c.Labels))
+		q.texts().Date("en", c.Received.In(loc)), c.Number, q.rights("en", c.Labels))
 	for _, in := range c.Mails {
 		fmt.Fprintf(&b, "\nFrom: %s\nReceived: %s\nSubject: %s\n\n%s\n", in.From.Plain(), in.Received.In(loc).Format("2006-01-02 15:04 MST"), in.Subject, in.Text)
 	}

@@ -11,8 +11,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"postern/gateway/stream"
-	"postern/queue/clock"
-	"postern/queue/reply"
 	"postern/queue/vault"
 )
 
@@ -26,7 +24,6 @@ type Queue struct {
 	d       Deps
 	o       Options
 	vault   *vault.Keys
-	texts   *reply.Catalogue
 	files   *vault.Files // nil: no vault folder
 	metrics *metrics
 	index   *Index // shared by the rooms of this process
@@ -34,9 +31,8 @@ type Queue struct {
 	waitAOF bool
 	scripts sync.Map // hashes the server was given
 
-	reloaded atomic.Pointer[Rules] // nil: the Options' own
-
-	calendars map[string]*clock.Calendar // of controllers with further days off
+	inForce atomic.Pointer[rules]
+	crewed  chan struct{} // the number of workers wanted may have changed
 }
 
 // New checks keys and texts and finds out whether the server can confirm that
@@ -53,27 +49,16 @@ func New(rdb redis.UniversalClient, d Deps, o Options) (*Queue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
-	texts, err := reply.Load(o.TextDir)
+	q := &Queue{rdb: rdb, d: d, o: o, vault: keys, crewed: make(chan struct{}, 1)}
+	r, err := q.rulesOf(&q.o)
 	if err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
-	if err := errors.Join(CheckPolicy(o.Policy), checkHandling(o)); err != nil {
-		return nil, fmt.Errorf("queue: %w", err)
-	}
-	if err := checkProcessors(o.Processors); err != nil {
-		return nil, fmt.Errorf("queue: %w", err)
-	}
-	if o.TextOverride != nil {
-		texts.Override(func(language string, s reply.Step) (string, string, bool) { return o.TextOverride(language, string(s)) })
-	}
-	q := &Queue{rdb: rdb, d: d, o: o, vault: keys, texts: texts, calendars: map[string]*clock.Calendar{}}
+	q.inForce.Store(r)
 	if o.VaultDir != "" {
 		if q.files, err = vault.NewFiles(o.VaultDir); err != nil {
 			return nil, fmt.Errorf("queue: %w", err)
 		}
-	}
-	if err := q.addHolidays(); err != nil {
-		return nil, fmt.Errorf("queue: %w", err)
 	}
 	q.index, q.metrics = q.NewIndex(), newMetrics(q)
 	if o.Metrics != nil {
@@ -89,22 +74,6 @@ func New(rdb redis.UniversalClient, d Deps, o Options) (*Queue, error) {
 		}
 	}
 	return q, nil
-}
-
-// addHolidays makes the calendars of controllers with days off of their own.
-func (q *Queue) addHolidays() error {
-	for id, days := range q.o.Holidays {
-		base, err := clock.For(q.controller(id).Country)
-		if err != nil {
-			base = clock.Plain()
-		}
-		c, err := base.WithDays(days...)
-		if err != nil {
-			return fmt.Errorf("controller %q: %w", id, err)
-		}
-		q.calendars[id] = c
-	}
-	return nil
 }
 
 // controller finds the controller of a case; where the configuration lost it,

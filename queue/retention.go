@@ -41,7 +41,7 @@ type Swept struct {
 // that a mail read again is known. The run is a ledger record (ST-1, D12b).
 func (q *Queue) Sweep(ctx context.Context) (Swept, error) {
 	var s Swept
-	old, err := q.rdb.ZRangeByScore(ctx, keyAll, &redis.ZRangeBy{Min: "-inf", Max: millis(q.o.Now().Add(-min(q.o.KeepCases, q.o.KeepFiles)))}).Result()
+	old, err := q.rdb.ZRangeByScore(ctx, keyAll, &redis.ZRangeBy{Min: "-inf", Max: millis(q.o.Now().Add(-min(q.rules().KeepCases, q.rules().KeepFiles)))}).Result()
 	if err != nil {
 		return s, fmt.Errorf("find cases to delete: %w", err)
 	}
@@ -54,7 +54,7 @@ func (q *Queue) Sweep(ctx context.Context) (Swept, error) {
 		for _, c := range cases {
 			switch {
 			case c.State.Live() || c.EndedAt.IsZero() || slices.Contains(c.Flags, FlagLegalHold) || held(c.Controller):
-			case c.EndedAt.Before(q.o.Now().Add(-q.o.KeepFiles)) && c.EndedAt.After(q.o.Now().Add(-q.o.KeepCases)):
+			case c.EndedAt.Before(q.o.Now().Add(-q.rules().KeepFiles)) && c.EndedAt.After(q.o.Now().Add(-q.rules().KeepCases)):
 				n, err := q.sweepFiles(ctx, c.Number)
 				if err != nil {
 					return s, err
@@ -63,7 +63,7 @@ func (q *Queue) Sweep(ctx context.Context) (Swept, error) {
 				continue
 			}
 			switch {
-			case c.State.Live() || c.EndedAt.IsZero() || c.EndedAt.After(q.o.Now().Add(-q.o.KeepCases)):
+			case c.State.Live() || c.EndedAt.IsZero() || c.EndedAt.After(q.o.Now().Add(-q.rules().KeepCases)):
 			case slices.Contains(c.Flags, FlagLegalHold) || held(c.Controller):
 				s.Held++
 			default:
@@ -85,7 +85,7 @@ func (q *Queue) Sweep(ctx context.Context) (Swept, error) {
 		name, key string
 		keep      time.Duration
 		count     int
-	}{{"cases", keyAll, q.o.KeepCases, s.Cases}, {"aside", keyAside, q.o.KeepAside, s.Asides}} {
+	}{{"cases", keyAll, q.rules().KeepCases, s.Cases}, {"aside", keyAside, q.rules().KeepAside, s.Asides}} {
 		oldest, err := q.oldestLeft(ctx, class.key)
 		if err != nil {
 			return s, err
@@ -127,7 +127,7 @@ func (q *Queue) deleteCase(ctx context.Context, no string) (gone bool, err error
 			return err
 		}
 		_, held := q.heldByLaw(c.Controller)
-		if held || c.State.Live() || c.EndedAt.IsZero() || slices.Contains(c.Flags, FlagLegalHold) || c.EndedAt.After(q.o.Now().Add(-q.o.KeepCases)) {
+		if held || c.State.Live() || c.EndedAt.IsZero() || slices.Contains(c.Flags, FlagLegalHold) || c.EndedAt.After(q.o.Now().Add(-q.rules().KeepCases)) {
 			return nil
 		}
 		tasks, err := tasksOf(f)
@@ -191,7 +191,7 @@ func (q *Queue) stageDelete(ctx context.Context, p redis.Pipeliner, c *Case, f m
 }
 
 func (q *Queue) sweepAsides(ctx context.Context, s *Swept) error {
-	old, err := q.rdb.ZRangeByScore(ctx, keyAside, &redis.ZRangeBy{Min: "-inf", Max: millis(q.o.Now().Add(-q.o.KeepAside))}).Result()
+	old, err := q.rdb.ZRangeByScore(ctx, keyAside, &redis.ZRangeBy{Min: "-inf", Max: millis(q.o.Now().Add(-q.rules().KeepAside))}).Result()
 	if err != nil {
 		return fmt.Errorf("find mails set aside: %w", err)
 	}

@@ -62,7 +62,7 @@ func (q *Queue) Systems(c *Case, v fulfil.Verb) []string {
 func (q *Queue) FourEyes(controller, act string) bool { return q.fourEyes(controller, act) }
 
 // CanChallenge tells whether a page for one-time links is configured.
-func (q *Queue) CanChallenge(controller string) bool { return q.o.LinkBase[controller] != "" }
+func (q *Queue) CanChallenge(controller string) bool { return q.rules().LinkBase[controller] != "" }
 
 // ExtendedUntil is the due date after an extension, in the controller's zone.
 // Errors wrap ErrMove where the law knows none, or it is too late for it.
@@ -76,15 +76,15 @@ func (q *Queue) ExtendedUntil(c *Case) (time.Time, error) {
 }
 
 // ReplyLanguages are the languages there are letter texts for.
-func (q *Queue) ReplyLanguages() []string { return q.texts.Languages() }
+func (q *Queue) ReplyLanguages() []string { return q.texts().Languages() }
 
 // ReplyTexts are the texts of replies, for those who edit them.
-func (q *Queue) ReplyTexts() *reply.Catalogue { return q.texts }
+func (q *Queue) ReplyTexts() *reply.Catalogue { return q.texts() }
 
 // TwoForTexts tells whether an edited text needs a second person: it does where
 // a controller asks for four eyes on anything.
 func (q *Queue) TwoForTexts() bool {
-	for _, h := range q.o.Handling {
+	for _, h := range q.rules().Handling {
 		if len(h.FourEyes) > 0 {
 			return true
 		}

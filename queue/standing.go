@@ -57,12 +57,12 @@ func (q *Queue) zone(controller string) *time.Location {
 
 // NoticeParts gives title and parts of a notice with headings in its language.
 func (q *Queue) NoticeParts(n ProcessingNotice) (title string, parts []NoticePart, err error) {
-	lang := q.texts.Pick(n.Language)
-	if title, err = q.texts.Phrase(lang, "notice_title", nil); err != nil {
+	lang := q.texts().Pick(n.Language)
+	if title, err = q.texts().Phrase(lang, "notice_title", nil); err != nil {
 		return "", nil, err
 	}
 	for _, p := range [][2]string{{"notice_data", n.Data}, {"notice_third", n.ThirdParties}, {"notice_retention", n.Retention}, {"notice_place", n.Place}, {"notice_security", n.Security}, {"notice_changes", n.Changes}} {
-		heading, err := q.texts.Phrase(lang, p[0], nil)
+		heading, err := q.texts().Phrase(lang, p[0], nil)
 		if err != nil {
 			return "", nil, err
 		}
@@ -187,7 +187,7 @@ func (q *Queue) SendNoticeChange(ctx context.Context, ch NoticeChange) (bool, er
 		return false, fmt.Errorf("%w: controller %q has no [[controller.notice]]", ErrDraft, ch.Controller)
 	case err != nil:
 		return false, fmt.Errorf("contact of controller %q: %w", ch.Controller, err)
-	case q.o.AckStream[ch.Controller] == "":
+	case q.rules().AckStream[ch.Controller] == "":
 		return false, fmt.Errorf("%w: controller %q has no service stream", ErrDraft, ch.Controller)
 	case !strings.HasPrefix(ch.Actor, "operator:"):
 		return false, fmt.Errorf("%w: an operator has to", ErrOrder)
@@ -202,8 +202,8 @@ func (q *Queue) SendNoticeChange(ctx context.Context, ch NoticeChange) (bool, er
 	if err != nil {
 		return false, err
 	}
-	lang := q.texts.Pick(n.Language)
-	intro, err := q.texts.Phrase(lang, "notice_changed", reply.Values{"controller": controller.Name})
+	lang := q.texts().Pick(n.Language)
+	intro, err := q.texts().Phrase(lang, "notice_changed", reply.Values{"controller": controller.Name})
 	if err != nil {
 		return false, err
 	}
@@ -214,7 +214,7 @@ func (q *Queue) SendNoticeChange(ctx context.Context, ch NoticeChange) (bool, er
 	if err != nil {
 		return false, err
 	}
-	_, err = q.d.Sender.Submit(ctx, Outgoing{Stream: q.o.AckStream[ch.Controller], To: ch.To, NotifyNever: true, Header: header, Body: body, Ref: ref})
+	_, err = q.d.Sender.Submit(ctx, Outgoing{Stream: q.rules().AckStream[ch.Controller], To: ch.To, NotifyNever: true, Header: header, Body: body, Ref: ref})
 	var denial *gateway.Denial
 	if errors.As(err, &denial) && !denial.Temporary() {
 		return false, nil

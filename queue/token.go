@@ -37,7 +37,7 @@ func (q *Queue) ParseCaseToken(text string) string {
 // replyPath is where bounces of a letter go: the configured mailbox with the
 // case's token behind a plus sign, else the contact address.
 func (q *Queue) replyPath(c stream.Controller, number string, contact address.Address) address.Address {
-	base, err := address.Parse(q.o.ReplyPath[c.ID])
+	base, err := address.Parse(q.rules().ReplyPath[c.ID])
 	if err != nil {
 		return contact
 	}

@@ -36,12 +36,33 @@ func (q *Queue) Run(ctx context.Context) error {
 		q.o.Log.Error("processing notice", "err", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	for i := range q.o.Workers {
-		g.Go(func() error { q.consume(ctx, q.o.Node+"-"+strconv.Itoa(i)); return nil })
-	}
+	g.Go(func() error { q.crew(ctx); return nil })
 	g.Go(func() error { q.tick(ctx); return nil })
 	g.Go(func() error { q.takeOver(ctx); return nil })
 	return g.Wait()
+}
+
+// crew keeps as many workers as are wanted: more begin at once, those above the
+// number end once they have done what they hold.
+func (q *Queue) crew(ctx context.Context) {
+	running, ended := map[int]bool{}, make(chan int)
+	for ctx.Err() == nil {
+		for i := range q.rules().Workers {
+			if !running[i] {
+				running[i] = true
+				go func() { q.consume(ctx, i); ended <- i }()
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-q.crewed:
+		case i := <-ended:
+			delete(running, i)
+		}
+	}
+	for len(running) > 0 {
+		delete(running, <-ended)
+	}
 }
 
 func (q *Queue) makeGroup(ctx context.Context) error {
@@ -57,8 +78,9 @@ func (q *Queue) makeGroup(ctx context.Context) error {
 
 // consume reads new work; a blocked read ends after a tick, so that stopping
 // takes no longer. While Redis is away it waits and tries again.
-func (q *Queue) consume(ctx context.Context, name string) {
-	for ctx.Err() == nil {
+func (q *Queue) consume(ctx context.Context, i int) {
+	name := q.o.Node + "-" + strconv.Itoa(i)
+	for ctx.Err() == nil && i < q.rules().Workers {
 		res, err := q.rdb.XReadGroup(ctx, &redis.XReadGroupArgs{
 			Group: group, Consumer: name, Streams: []string{keyWork, ">"}, Count: 8, Block: q.o.Tick,
 		}).Result()
