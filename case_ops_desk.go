@@ -1,11 +1,12 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -27,24 +28,35 @@ func (n *node) deskOperations() []operation {
 	}
 }
 
+// casesExport says which cases go into which new file of this machine: an
+// archive may be larger than memory.
 type casesExport struct {
 	Filter queue.Filter
 	Texts  bool
 	Actor  string
+	File   string // absolute
 }
 
 type casesExported struct {
 	Cases int    `json:"cases"`
-	Zip   []byte `json:"zip"`
+	File  string `json:"file"`
 }
 
-func (n *node) exportCases(ctx context.Context, r casesExport) (casesExported, error) {
+func (n *node) exportCases(ctx context.Context, r casesExport) (out casesExported, err error) {
 	if err := n.trail.Flush(ctx); err != nil {
-		return casesExported{}, err
+		return out, err
 	}
-	var buf bytes.Buffer
-	count, err := n.queue.Export(ctx, &buf, queue.ExportOptions{Filter: r.Filter, Prover: n.trail, Texts: r.Texts, Actor: r.Actor})
-	return casesExported{count, buf.Bytes()}, err
+	f, err := os.OpenFile(r.File, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return out, err
+	}
+	w := bufio.NewWriterSize(f, 1<<20)
+	out.File = r.File
+	out.Cases, err = n.queue.Export(ctx, w, queue.ExportOptions{Filter: r.Filter, Prover: n.trail, Texts: r.Texts, Actor: r.Actor})
+	if err = errors.Join(err, w.Flush(), f.Sync(), f.Close()); err != nil {
+		return out, errors.Join(err, os.Remove(r.File))
+	}
+	return out, nil
 }
 
 // asideRow is a mail set aside, for listings: the subject line and the sender

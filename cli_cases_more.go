@@ -296,24 +296,25 @@ func (c *cli) dpaVerbs() *cobra.Command {
 func (c *cli) exportVerb() *cobra.Command {
 	var r casesExport
 	var label, state string
-	cmd := &cobra.Command{Use: "export FILE", Short: "Write cases with their proofs into one archive, for `ledger verify`", Args: cobra.ExactArgs(1),
+	cmd := &cobra.Command{Use: "export FILE", Short: "Write cases with their proofs into one new archive, for `ledger verify`", Args: cobra.ExactArgs(1),
 		RunE: verb(func(ctx context.Context, args []string) error {
 			r.Actor, r.Filter.Label = c.actor(), classifier.Label(label)
 			if state != "" {
 				r.Filter.States = []queue.State{queue.State(state)}
+			}
+			var err error
+			if r.File, err = filepath.Abs(args[0]); err != nil {
+				return err
 			}
 			return c.withNode(ctx, func(call caller) error {
 				got, err := ask[casesExported](ctx, call, "cases/export", r)
 				if err != nil {
 					return err
 				}
-				if err := os.WriteFile(args[0], got.Zip, 0o600); err != nil {
-					return err
-				}
 				if c.json {
-					return c.printJSON(map[string]any{"cases": got.Cases, "file": args[0]})
+					return c.printJSON(got)
 				}
-				_, err = fmt.Fprintf(c.stdout, "%d cases written to %s\n", got.Cases, args[0])
+				_, err = fmt.Fprintf(c.stdout, "%d cases written to %s\n", got.Cases, got.File)
 				return err
 			})
 		})}
@@ -322,7 +323,7 @@ func (c *cli) exportVerb() *cobra.Command {
 	f.StringVar(&r.Filter.Controller, "controller", "", "only this controller")
 	f.StringVar(&label, "label", "", "only this label")
 	f.StringVar(&state, "state", "", "only this state")
-	f.IntVar(&r.Filter.Limit, "limit", 100000, "at most so many")
+	f.IntVar(&r.Filter.Limit, "limit", 0, "at most so many; default all")
 	return cmd
 }
 

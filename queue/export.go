@@ -2,13 +2,15 @@ package queue
 
 import (
 	"archive/zip"
+	"bufio"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -69,27 +71,68 @@ type exportedEvent struct {
 // events.json and proof.json (which CheckProof of the ledger reads), with
 // texts also mails.json and letters.json, and SHA256SUMS over all. Each case
 // looked into is a ledger record. It returns how many cases it wrote.
-func (q *Queue) Export(ctx context.Context, w io.Writer, o ExportOptions) (int, error) {
+//
+// A case is written as it is read, so that only the directory of the archive
+// grows in memory. A Limit of 0 takes all.
+func (q *Queue) Export(ctx context.Context, w io.Writer, o ExportOptions) (n int, err error) {
 	if !strings.HasPrefix(o.Actor, "operator:") {
 		return 0, errors.New("export cases: an operator has to ask for it")
 	}
-	cases, err := q.List(ctx, o.Filter)
+	numbers, err := q.candidates(ctx, o.Filter)
+	if err != nil {
+		return 0, fmt.Errorf("export cases: %w", err)
+	}
+	z, err := newArchive(w, q.o.Now())
 	if err != nil {
 		return 0, err
 	}
-	z := &archive{zip: zip.NewWriter(w), now: q.o.Now()}
-	for _, c := range cases {
-		if err := q.exportCase(ctx, z, c.Number, o); err != nil {
-			return 0, err
+	defer func() { err = errors.Join(err, z.drop()) }()
+	skip := o.Filter.Offset
+	for chunk := range slices.Chunk(numbers, exportChunk) {
+		list, err := q.readMany(ctx, chunk)
+		if err != nil {
+			return n, err
+		}
+		list = slices.DeleteFunc(list, func(c *Case) bool { return !o.Filter.picks(c) })
+		over := min(skip, len(list))
+		list, skip = list[over:], skip-over
+		if o.Filter.Limit > 0 {
+			list = list[:min(len(list), o.Filter.Limit-n)]
+		}
+		if err := q.recordExport(ctx, list, o); err != nil {
+			return n, err
+		}
+		for _, c := range list {
+			err := q.exportCase(ctx, z, c.Number, o)
+			if errors.Is(err, ErrUnknown) { // deleted at the end of its time meanwhile
+				continue
+			}
+			if err != nil {
+				return n, err
+			}
+			n++
+		}
+		if o.Filter.Limit > 0 && n >= o.Filter.Limit {
+			break
 		}
 	}
-	if err := z.file("SHA256SUMS", []byte(strings.Join(z.sums, ""))); err != nil {
-		return 0, err
+	return n, z.close()
+}
+
+// exportChunk is how many cases are read, and their export recorded, at once.
+const exportChunk = 64
+
+// recordExport puts on record who took cases out, before they are handed out.
+func (q *Queue) recordExport(ctx context.Context, list []*Case, o ExportOptions) error {
+	views := make([]ledger.Record, len(list))
+	for i, c := range list {
+		views[i] = ledger.Record{ID: "view:" + ulid.Make().String(), Time: q.o.Now(), Kind: ledger.KindView, Controller: c.Controller,
+			Subject: c.Subject, Actor: o.Actor, Action: "export", Reason: "audit", Ref: c.Number, Data: map[string]string{"texts": strconv.FormatBool(o.Texts)}}
 	}
-	if err := z.zip.Close(); err != nil {
-		return 0, fmt.Errorf("export cases: %w", err)
+	if len(views) == 0 {
+		return nil
 	}
-	return len(cases), nil
+	return wrapf(q.d.Trail.Append(ctx, views...), "record the export of %d cases", len(views))
 }
 
 func (q *Queue) exportCase(ctx context.Context, z *archive, no string, o ExportOptions) error {
@@ -117,11 +160,6 @@ func (q *Queue) exportCase(ctx context.Context, z *archive, no string, o ExportO
 		if err := q.exportTexts(ctx, z, &c); err != nil {
 			return err
 		}
-	}
-	view := ledger.Record{ID: "view:" + ulid.Make().String(), Time: q.o.Now(), Kind: ledger.KindView, Controller: c.Controller,
-		Subject: c.Subject, Actor: o.Actor, Action: "export", Reason: "audit", Ref: no, Data: map[string]string{"texts": strconv.FormatBool(o.Texts)}}
-	if err := q.d.Trail.Append(ctx, view); err != nil {
-		return fmt.Errorf("record the export of case %s: %w", no, err)
 	}
 	if o.Prover == nil {
 		return nil
@@ -158,11 +196,43 @@ func (q *Queue) exportTexts(ctx context.Context, z *archive, c *Case) error {
 	return errors.Join(z.json(c.Number+"/mails.json", mails), z.json(c.Number+"/letters.json", out))
 }
 
-// archive writes files and remembers their sums.
+// archive writes files and their sums.
 type archive struct {
 	zip  *zip.Writer
 	now  time.Time
-	sums []string
+	sums *os.File // a line for each file written, until it is one itself
+	line *bufio.Writer
+}
+
+func newArchive(w io.Writer, now time.Time) (*archive, error) {
+	sums, err := os.CreateTemp("", "postern-sums-*")
+	if err != nil {
+		return nil, fmt.Errorf("export cases: %w", err)
+	}
+	return &archive{zip: zip.NewWriter(w), now: now, sums: sums, line: bufio.NewWriter(sums)}, nil
+}
+
+// drop ends what close did not.
+func (a *archive) drop() error {
+	return errors.Join(a.sums.Close(), os.Remove(a.sums.Name()))
+}
+
+// close adds the sums and ends the archive.
+func (a *archive) close() error {
+	f, err := a.create("SHA256SUMS")
+	if err == nil {
+		err = a.line.Flush()
+	}
+	if err == nil {
+		_, err = a.sums.Seek(0, io.SeekStart)
+	}
+	if err == nil {
+		_, err = io.Copy(f, a.sums)
+	}
+	if err == nil {
+		err = a.zip.Close()
+	}
+	return wrapf(err, "export cases")
 }
 
 func (a *archive) json(name string, v any) error {
@@ -173,15 +243,18 @@ func (a *archive) json(name string, v any) error {
 	return a.file(name, append(raw, '\n'))
 }
 
+func (a *archive) create(name string) (io.Writer, error) {
+	return a.zip.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate, Modified: a.now})
+}
+
 func (a *archive) file(name string, data []byte) error {
-	sum := sha256.Sum256(data)
-	a.sums = append(a.sums, hex.EncodeToString(sum[:])+"  "+name+"\n")
-	f, err := a.zip.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate, Modified: a.now})
-	if err == nil {
-		_, err = f.Write(data)
-	}
+	_, err := fmt.Fprintf(a.line, "%x  %s\n", sha256.Sum256(data), name)
 	if err != nil {
 		return fmt.Errorf("export %s: %w", name, err)
 	}
-	return nil
+	f, err := a.create(name)
+	if err == nil {
+		_, err = f.Write(data)
+	}
+	return wrapf(err, "export %s", name)
 }

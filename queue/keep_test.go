@@ -173,6 +173,50 @@ func TestExport(t *testing.T) {
 	require.Equal(t, 2, views, "looking is on record")
 }
 
+// watchful is a prover that looks how much of the archive was written by the
+// time a case is proven.
+type watchful struct {
+	prover
+	out    *countingWriter
+	before []int
+}
+
+type countingWriter struct{ n int }
+
+func (c *countingWriter) Write(p []byte) (int, error) { c.n += len(p); return len(p), nil }
+
+func (p *watchful) Prove(ctx context.Context, f ledger.Filter) (ledger.Proof, error) {
+	p.before = append(p.before, p.out.n)
+	return p.prover.Prove(ctx, f)
+}
+
+// TestExportIsWrittenAsItIsRead: what was read of earlier cases has left by the
+// time a later one is read, so that an archive may be larger than memory.
+func TestExportIsWrittenAsItIsRead(t *testing.T) {
+	w := newWorld(t)
+	const count = 150
+	for i := range count {
+		_, err := w.q.Open(ctx, mailFrom(fmt.Sprintf("person%d@example.com", i), classifier.Access))
+		require.NoError(t, err)
+	}
+	out := &countingWriter{}
+	p := &watchful{prover: prover{w}, out: out}
+	n, err := w.q.Export(ctx, out, ExportOptions{Prover: p, Actor: eve})
+	require.NoError(t, err)
+	require.Equal(t, count, n)
+	require.Len(t, p.before, count)
+	each := out.n / count
+	for i, written := range p.before {
+		require.GreaterOrEqual(t, written, (i-20)*each/2, "before case %d", i) // the rest: buffers, directory and sums at the end
+	}
+	n, err = w.q.Export(ctx, io.Discard, ExportOptions{Actor: eve, Filter: Filter{Limit: 70, Offset: 100}})
+	require.NoError(t, err)
+	require.Equal(t, 50, n)
+	n, err = w.q.Export(ctx, io.Discard, ExportOptions{Actor: eve, Filter: Filter{Limit: 70}})
+	require.NoError(t, err)
+	require.Equal(t, 70, n)
+}
+
 func TestMetrics(t *testing.T) {
 	w := newWorld(t)
 	reg := prometheus.NewRegistry()

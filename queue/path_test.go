@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -236,4 +238,60 @@ func TestWholePath(t *testing.T) {
 		proofs++
 	}
 	require.Equal(t, len(rights), proofs)
+	// The archive verifies offline, and no change to it goes unnoticed.
+	file := filepath.Join(dir, "cases.zip")
+	verify := func(raw []byte) queue.ExportReport {
+		t.Helper()
+		require.NoError(t, os.WriteFile(file, raw, 0o600))
+		rep, err := queue.VerifyExport(file, trail.PublicKey())
+		require.NoError(t, err)
+		return rep
+	}
+	rep := verify(buf.Bytes())
+	require.Empty(t, rep.Faults)
+	require.Equal(t, len(rights), rep.Cases)
+	require.Equal(t, rep.Events, rep.Proven, "every event of every case")
+	victim := z.File[1].Name // events.json of the first case
+	for want, change := range map[string]func(name string, raw []byte) (string, []byte){
+		"was changed": func(name string, raw []byte) (string, []byte) {
+			return name, bytes.Replace(raw, []byte(`"actor": "rule"`), []byte(`"actor": "operator:mallory"`), 1)
+		},
+		"told otherwise": func(name string, raw []byte) (string, []byte) {
+			return name, bytes.Replace(raw, []byte(`"actor": "rule"`), []byte(`"actor": "operator:mallory"`), 1)
+		},
+		"is missing":           func(string, []byte) (string, []byte) { return "", nil },
+		"was added":            func(_ string, raw []byte) (string, []byte) { return "more.json", raw },
+		"events can't be read": func(name string, _ []byte) (string, []byte) { return name, []byte("{") },
+	} {
+		rep := verify(rezipped(t, z, victim, change))
+		require.Contains(t, strings.Join(rep.Faults, "\n"), want)
+	}
+	_, err = queue.VerifyExport(file, "another+00000000+AAAA")
+	require.NoError(t, err, "a wrong key is a fault of every case, no error of the archive")
+}
+
+// rezipped is an archive with one of its files changed; an empty name drops it.
+func rezipped(t *testing.T, z *zip.Reader, victim string, change func(string, []byte) (string, []byte)) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := zip.NewWriter(&out)
+	for _, f := range z.File {
+		r, err := f.Open()
+		require.NoError(t, err)
+		raw, err := io.ReadAll(r)
+		require.NoError(t, err)
+		name := f.Name
+		if name == victim {
+			name, raw = change(name, raw)
+		}
+		if name == "" {
+			continue
+		}
+		member, err := w.Create(name)
+		require.NoError(t, err)
+		_, err = member.Write(raw)
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Close())
+	return out.Bytes()
 }

@@ -2,13 +2,17 @@ package queue
 
 import (
 	"archive/zip"
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"postern/gateway/ledger"
@@ -22,13 +26,14 @@ type ExportReport struct {
 	Faults []string `json:"faults"`
 }
 
-// maxMember bounds one file of an archive, against archives that swell.
+// maxMember bounds one file of a case, against archives that swell.
 const maxMember = 256 << 20
 
 // VerifyExport checks an archive that Export wrote, offline: that no file was
 // changed, added or left out since; that each proof holds under the log's public
 // key; and that every event of every case stands in the log as the archive tells
-// it. An event that had not reached the log yet counts as not proven.
+// it. An event that had not reached the log yet counts as not proven. It reads
+// one case after the other.
 func VerifyExport(name, publicKey string) (ExportReport, error) {
 	r := ExportReport{Faults: []string{}}
 	z, err := zip.OpenReader(name)
@@ -36,26 +41,44 @@ func VerifyExport(name, publicKey string) (ExportReport, error) {
 		return r, fmt.Errorf("open archive: %w", err)
 	}
 	defer z.Close()
-	files := map[string][]byte{}
-	for _, f := range z.File {
-		if _, twice := files[f.Name]; twice {
-			r.fault("%s: is in the archive twice", f.Name)
-		}
-		if files[f.Name], err = member(f); err != nil {
-			return r, err
-		}
+	sums, err := readSums(&z.Reader)
+	if err != nil {
+		return r, err
 	}
-	r.sums(files)
-	for file := range files {
-		if path.Base(file) != "case.json" {
+	files, of := map[string][]byte{}, "" // the files of one case: they stand together
+	for _, f := range z.File {
+		if f.Name == sumsName {
 			continue
 		}
-		r.Cases++
-		if err := r.proof(files, path.Dir(file), publicKey); err != nil {
-			r.fault("%s: %v", path.Dir(file), err)
+		if path.Dir(f.Name) != of {
+			r.settle(files, of, publicKey)
+			files, of = map[string][]byte{}, path.Dir(f.Name)
+		}
+		raw, err := member(f)
+		if err != nil {
+			return r, err
+		}
+		r.sum(sums, f.Name, raw)
+		files[f.Name] = raw
+	}
+	r.settle(files, of, publicKey)
+	for _, file := range slices.Sorted(maps.Keys(sums)) {
+		if !sums[file].seen {
+			r.fault("%s: is missing", file)
 		}
 	}
 	return r, nil
+}
+
+// settle looks at one case once all its files were read.
+func (r *ExportReport) settle(files map[string][]byte, no, publicKey string) {
+	if files[no+"/case.json"] == nil {
+		return
+	}
+	r.Cases++
+	if err := r.proof(files, no, publicKey); err != nil {
+		r.fault("%s: %v", no, err)
+	}
 }
 
 func (r *ExportReport) fault(format string, args ...any) {
@@ -78,27 +101,49 @@ func member(f *zip.File) ([]byte, error) {
 	return raw, nil
 }
 
-// sums compares every file with SHA256SUMS.
-func (r *ExportReport) sums(files map[string][]byte) {
-	left := maps.Clone(files)
-	delete(left, "SHA256SUMS")
-	for _, line := range strings.Split(strings.TrimSpace(string(files["SHA256SUMS"])), "\n") {
-		want, file, _ := strings.Cut(line, "  ")
-		if line == "" {
-			continue
-		}
-		raw, ok := left[file]
-		got := sha256.Sum256(raw)
-		switch {
-		case !ok:
-			r.fault("%s: is missing", file)
-		case hex.EncodeToString(got[:]) != want:
-			r.fault("%s: was changed", file)
-		}
-		delete(left, file)
+// sumsName is the file of an archive that names all others.
+const sumsName = "SHA256SUMS"
+
+// summed is one file that SHA256SUMS names.
+type summed struct {
+	sum  [sha256.Size]byte
+	seen bool
+}
+
+func readSums(z *zip.Reader) (map[string]*summed, error) {
+	out := map[string]*summed{}
+	f, err := z.Open(sumsName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return out, nil // then every file is one too many
 	}
-	for file := range left {
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", sumsName, err)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		want, file, _ := strings.Cut(lines.Text(), "  ")
+		s := &summed{}
+		if n, err := hex.Decode(s.sum[:], []byte(want[:min(len(want), hex.EncodedLen(sha256.Size))])); err == nil && n == sha256.Size {
+			out[file] = s
+		}
+	}
+	return out, wrapf(lines.Err(), "read %s", sumsName)
+}
+
+// sum compares a file with its line.
+func (r *ExportReport) sum(sums map[string]*summed, file string, raw []byte) {
+	s := sums[file]
+	switch {
+	case s == nil:
 		r.fault("%s: was added", file)
+	case s.seen:
+		r.fault("%s: is in the archive twice", file)
+	case s.sum != sha256.Sum256(raw):
+		r.fault("%s: was changed", file)
+	}
+	if s != nil {
+		s.seen = true
 	}
 }
 

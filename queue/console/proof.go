@@ -312,7 +312,7 @@ func (v *visit) proofFilters(asked string) ([]ledger.Filter, error) {
 // exportCases hands out cases with their proofs as one archive. It is written
 // to a file first: what fails on the way is a page, not half an archive.
 func (c *Console) exportCases(v *visit) error {
-	o := queue.ExportOptions{Filter: queue.Filter{Controller: v.field("controller"), Limit: 1_000_000, Roles: []string{}}, Texts: v.field("texts") != "", Actor: v.user.Actor()}
+	o := queue.ExportOptions{Filter: queue.Filter{Controller: v.field("controller"), Roles: []string{}}, Texts: v.field("texts") != "", Actor: v.user.Actor()}
 	if c.d.Prover != nil {
 		o.Prover = c.d.Prover
 	}
