@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 	if addr := os.Getenv(workerEnv); addr != "" {
 		os.Exit(workerProcess(addr))
 	}
+	if what := os.Getenv(attacherEnv); what != "" {
+		os.Exit(attacherProcess(what))
+	}
 	goleak.VerifyTestMain(m)
 }
 

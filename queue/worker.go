@@ -101,16 +101,23 @@ func (q *Queue) consume(ctx context.Context, i int) {
 	}
 }
 
-// tick rings the clocks and starts the daily deletion run.
+// tick rings the clocks and starts the daily deletion runs.
 func (q *Queue) tick(ctx context.Context) {
 	t := time.NewTicker(q.o.Tick)
 	defer t.Stop()
+	orphansOf := "" // the day the folder was last looked through
 	for {
 		if _, err := q.Ring(ctx); err != nil && ctx.Err() == nil {
 			q.o.Log.Warn("clocks can't be read", "err", err)
 		}
 		if err := q.sweepDaily(ctx); err != nil && ctx.Err() == nil {
 			q.o.Log.Error("deletion run failed", "err", err)
+		}
+		if day := q.o.Now().UTC().Format(time.DateOnly); day != orphansOf {
+			orphansOf = day
+			if _, err := q.SweepOrphans(ctx); err != nil && ctx.Err() == nil {
+				q.o.Log.Error("the vault folder was not swept", "err", err)
+			}
 		}
 		select {
 		case <-ctx.Done():

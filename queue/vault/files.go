@@ -30,7 +30,7 @@ func (f *Files) Put(k *Key, number string, data []byte) (string, error) {
 	}
 	id := hex.EncodeToString(raw)
 	sealed := k.aead.Seal(nil, nil, data, []byte("file:"+number+":"+id))
-	tmp, err := os.CreateTemp(f.dir, ".new-*")
+	tmp, err := os.CreateTemp(f.dir, newPrefix+"*")
 	if err != nil {
 		return "", fmt.Errorf("write file of case %s: %w", number, err)
 	}
