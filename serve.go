@@ -285,7 +285,10 @@ func (n *node) newPoller() (*intake.Poller, error) {
 		Bounces:    bounces{n},
 		Classifier: n.classifier,
 		State:      intake.NewRedisState(n.rdb),
-	}, intake.Options{Log: n.log.With("room", "intake"), Registry: n.metrics})
+	}, intake.Options{
+		Log: n.log.With("room", "intake"), Registry: n.metrics,
+		Owner: n.consent.Node(), // a node that died and is back goes on at once
+	})
 }
 
 // publicServer is the listener that data subjects reach.

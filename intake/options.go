@@ -49,7 +49,8 @@ type Options struct {
 	Log      *slog.Logger          // default: silent
 	Now      func() time.Time      // default time.Now
 	Registry prometheus.Registerer // default: metrics are not published
-	// Owner names this process in leases; default a random id.
+	// Owner names this process in leases: no two at a time may have the same, and
+	// one that was killed takes its lease again by it. Default a random id.
 	Owner string
 	// Lease is how long a mailbox stays ours without renewal; default 30 s.
 	Lease time.Duration

@@ -197,6 +197,13 @@ func newSite(t *testing.T, change func(*siteConfig)) *site {
 // start runs `postern serve` and waits until it is ready.
 func (s *site) start() {
 	s.t.Helper()
+	s.launch()
+	s.ready()
+}
+
+// launch runs `postern serve`.
+func (s *site) launch() {
+	s.t.Helper()
 	s.proc = env.StartEnv(s.t, []string{"E2E_IMAP_PASSWORD=geheim"}, binary, "serve", "--config", s.Config)
 	proc := s.proc
 	s.t.Cleanup(func() {
@@ -207,6 +214,12 @@ func (s *site) start() {
 		// No log line names a person, at any level (ST-5).
 		require.NotRegexp(s.t, `[\w.+-]+@[\w-]+\.example|@example\.(net|org|com)`, proc.Output())
 	})
+}
+
+// ready waits until the server can do its work.
+func (s *site) ready() {
+	s.t.Helper()
+	proc := s.proc
 	env.Eventually(s.t, 30*time.Second, "postern to be ready", func() bool {
 		select {
 		case <-proc.Done():
