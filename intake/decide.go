@@ -33,6 +33,12 @@ func (v *Verdict) decide(in *queue.Incoming, m *mime.Message, mb Mailbox) {
 			return
 		}
 		v.Why, v.Report = "asks in an automatic envelope", report.Report{}
+	case report.List, report.Calendar:
+		if !asks(*res) && !res.Abstain && in.CaseNo == "" && v.Token == "" && !ownList(v.Report.Reporter, mb) {
+			v.set(res, classifier.KindOther, string(v.Report.Kind))
+			return
+		}
+		v.Report = report.Report{}
 	}
 	if v.Token != "" && !more(*res) {
 		res.Kind, v.Kind, v.Why = classifier.KindRequest, classifier.KindRequest, "unsubscribe address"
@@ -72,6 +78,19 @@ func more(r classifier.Result) bool {
 		switch l {
 		case classifier.Unsubscribe, classifier.WithdrawConsent, classifier.Objection, classifier.OptOutSale:
 		default:
+			return true
+		}
+	}
+	return false
+}
+
+// ownList tells of a group address that stands in front of the mailbox: at one
+// of our domains, or with the name of one of our addresses elsewhere.
+func ownList(id string, mb Mailbox) bool {
+	name, domain, _ := strings.Cut(id, ".")
+	for _, a := range mb.Addresses {
+		own := strings.ToLower(domainPart(a))
+		if strings.EqualFold(name, localPart(a)) || domain == own || strings.HasSuffix(domain, "."+own) {
 			return true
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"postern/classifier"
+	"postern/intake/report"
 	"postern/queue"
 )
 
@@ -218,4 +219,16 @@ func TestAttachedLetters(t *testing.T) {
 	in, _ = Facts(with("I want a copy of my data.", "Please erase my data."), received, testBox(), words{})
 	require.True(t, in.Result.Has(classifier.Access))
 	require.False(t, in.Result.Has(classifier.Erasure), "the letter itself says what is asked")
+}
+
+// TestLettersThroughOwnGroup: a group address before the mailbox marks every
+// mail as of a list; a letter attached to one is read nevertheless.
+func TestLettersThroughOwnGroup(t *testing.T) {
+	raw := []byte("Return-Path: <ada@example.net>\r\nFrom: ada@example.net\r\nTo: privacy@example.org\r\nSubject: Letter\r\nMessage-ID: <1@example.net>\r\n" +
+		"List-Id: <privacy.example.org>\r\nPrecedence: list\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" +
+		"--b\r\nContent-Type: text/plain\r\n\r\nSee attached.\r\n--b\r\nContent-Type: text/plain; name=letter.txt\r\nContent-Disposition: attachment; filename=letter.txt\r\n\r\nPlease erase my data.\r\n--b--\r\n")
+	in, v := Facts(raw, time.Now(), testBox(), words{})
+	require.Empty(t, v.Aside)
+	require.Equal(t, report.None, v.Report.Kind)
+	require.True(t, in.Result.Has(classifier.Erasure), "%+v", in.Attachments)
 }

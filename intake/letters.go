@@ -20,7 +20,7 @@ func attachments(m *mime.Message, rep report.Report) []queue.Attachment {
 	read := 0
 	for _, f := range m.Files() {
 		a := queue.Attachment{Name: clip(f.Name, 255), Type: clip(f.Type, 100), Size: f.Size}
-		if rep.Kind == report.None && read < maxRead && f.Part.Inner == nil {
+		if !rep.Kind.Machine() && read < maxRead && f.Part.Inner == nil {
 			text, ok := attach.Text(f.Part)
 			if ok {
 				read++
@@ -38,7 +38,7 @@ func attachments(m *mime.Message, rep report.Report) []queue.Attachment {
 func classify(in *queue.Incoming, rep report.Report, hint string, cls Classifier) {
 	input := classifier.Input{Subject: plainSubject(in.Subject), Text: in.Text, Quoted: in.Quoted, Hint: hint}
 	in.Result = cls.Classify(input)
-	if asks(in.Result) || rep.Kind != report.None {
+	if asks(in.Result) || rep.Kind.Machine() {
 		return
 	}
 	var texts []string

@@ -22,7 +22,13 @@ const (
 	Auto      Kind = "auto-reply" // out of office, receipt of a ticket system
 	Receipt   Kind = "receipt"    // a disposition notification: read, deleted
 	Challenge Kind = "challenge"  // asks the sender to prove being a person
+	List      Kind = "list"       // handed out by a mailing list or a bulk sender
+	Calendar  Kind = "calendar"   // a calendar's answer to an invitation (RFC 5546)
 )
+
+// Machine tells whether a machine wrote the words. What a list or a calendar
+// hands out holds a person's, often enough.
+func (k Kind) Machine() bool { return k != None && k != List && k != Calendar }
 
 // Report is machine mail understood.
 type Report struct {

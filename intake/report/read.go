@@ -10,7 +10,7 @@ import (
 // does not know is None.
 func Read(m *mime.Message, text string) Report {
 	for _, see := range []func(*mime.Message, string) (Report, bool){
-		feedback, providerJSON, aggregate, disposition, challenge, delivery, providerComplaint, daemon, auto,
+		feedback, providerJSON, aggregate, disposition, challenge, delivery, providerComplaint, daemon, auto, calendar, list,
 	} {
 		if r, ok := see(m, text); ok {
 			return r
