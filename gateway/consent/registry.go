@@ -150,9 +150,6 @@ func heedsContext(rdb redis.UniversalClient) bool {
 	return false
 }
 
-// Node names this node as long as its data folder lives, across restarts.
-func (r *Registry) Node() string { return r.journal.node }
-
 // bounded runs f for at most d; a client that ignores the context is left to
 // end by its own timeout. Errors of the store come back wrapping
 // ErrStoreUnavailable.
