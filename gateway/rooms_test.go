@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 
 	"postern/gateway/address"
 	"postern/gateway/consent"
+	"postern/gateway/delivery"
 	"postern/gateway/dkim"
 	"postern/gateway/header"
 	"postern/gateway/ledger"
@@ -75,7 +78,7 @@ func newHouse(t *testing.T) *house {
 	return h
 }
 
-func (h *house) consents(t *testing.T, to string) {
+func (h *house) consents(t testing.TB, to string) {
 	t.Helper()
 	for _, action := range []consent.Action{consent.Given, consent.Confirmed} {
 		_, err := h.registry.Record(t.Context(), consent.Event{Time: time.Now(), Action: action, Controller: "shop", Purpose: "newsletter",
@@ -176,6 +179,84 @@ func BenchmarkLookup(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkAskAgain is what the second verdict costs (design D5): copies are
+// prepared by 20 workers, in flights of one and of 16, with the answers at hand
+// and with a real Redis asked. Processor time is told for each message, ours
+// and that of Redis.
+func BenchmarkAskAgain(b *testing.B) {
+	o := node.Options()
+	o.FS = vfs.NewMem()
+	db, err := pebble.Open("state", o)
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, db.Close()) })
+	rdb := redis.NewClient(&redis.Options{Addr: env.Redis(b).Addr, ContextTimeoutEnabled: true})
+	b.Cleanup(func() { require.NoError(b, rdb.Close()) })
+	ring, err := address.NewKeyring(address.Key{ID: "k1", Secret: bytes.Repeat([]byte{7}, 32)})
+	require.NoError(b, err)
+	registry, err := consent.New(rdb, ring, db, nil, consent.Options{})
+	require.NoError(b, err)
+	h := &house{registry: registry}
+	for i := range 16 {
+		h.consents(b, fmt.Sprintf("p%d@example.com", i))
+	}
+	for _, asked := range []bool{false, true} {
+		for _, flight := range []int{1, 16} {
+			b.Run(fmt.Sprintf("asked=%v/flight=%d", asked, flight), func(b *testing.B) {
+				e := newTestEngine(b, func(d *Deps, o *EngineOptions, _ []stream.Stream) {
+					if o.Now = nil; asked {
+						d.Consent = registry
+					}
+				})
+				var reqs []delivery.Request
+				for i := range flight {
+					to := fmt.Sprintf("p%d@example.com", i)
+					e.consent.set(to, consent.Answer{Status: consent.StatusActive})
+					reqs = append(reqs, delivery.Request{Message: e.accept(b, letter("a@news.example.org"), to), Due: []int{0}})
+				}
+				ours, theirs := processorTime(), redisTime(b, rdb)
+				b.SetParallelism(10)
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						for _, p := range e.PrepareAll(context.Background(), reqs) {
+							if p.Err != nil || len(p.Copies) != 1 {
+								b.Errorf("%v, refused: %v", p.Err, p.Refusals)
+								return
+							}
+						}
+					}
+				})
+				b.StopTimer()
+				messages := float64(b.N * flight)
+				b.ReportMetric(float64((processorTime()-ours).Microseconds())/messages, "cpu-us/message")
+				b.ReportMetric(float64((redisTime(b, rdb)-theirs).Microseconds())/messages, "redis-cpu-us/message")
+			})
+		}
+	}
+}
+
+// processorTime is what this process has used so far.
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// redisTime is what the Redis server has used so far.
+func redisTime(b *testing.B, rdb *redis.Client) (sum time.Duration) {
+	info, err := rdb.Info(b.Context(), "cpu").Result()
+	require.NoError(b, err)
+	for line := range strings.Lines(info) {
+		if name, v, _ := strings.Cut(strings.TrimSpace(line), ":"); name == "used_cpu_sys" || name == "used_cpu_user" {
+			s, err := strconv.ParseFloat(v, 64)
+			require.NoError(b, err)
+			sum += time.Duration(s * float64(time.Second))
+		}
+	}
+	return sum
 }
 
 // TestOwnMailLeavesOnce: who asks again for a mail that was spooled already

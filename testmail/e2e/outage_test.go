@@ -18,9 +18,9 @@ import (
 
 // outage runs marketing load while something is away for a while
 // (OUTAGE_SECONDS, 3 by default), and checks the books afterwards:
-// what was answered 250 is at the sink, what was not is not, and nobody
-// without consent got anything.
-func outage(t *testing.T, dataDir string, away func(*site), back func(*site), during func(t *testing.T, accepted int64)) {
+// what was answered 250 is at the sink, what was not is not, nobody without
+// consent got anything, and the server's own counters say the same.
+func outage(t *testing.T, dataDir string, away func(*site), back func(*site), during func(t *testing.T, s *site, accepted int64)) {
 	got := &arrivals{at: map[int][]time.Time{}}
 	var refusing atomic.Bool
 	sink, err := smarthost.New(smarthost.Options{Discard: true, OnMessage: got.add, Script: func(smarthost.Event) smarthost.Answer {
@@ -84,23 +84,36 @@ func outage(t *testing.T, dataDir string, away func(*site), back func(*site), du
 		}
 	}
 	require.LessOrEqual(t, extra, 6, "at most one message a session can be delivered without its 250 having been read")
-	t.Logf("accepted %d (%d while it was away), delivered %d different", accepted.len(), taken, len(got.at))
-	during(t, int64(taken))
+	env.Eventually(t, 30*time.Second, "the spool to be empty", func() bool { return s.metric("postern_spool_messages") == 0 })
+	copies := 0
+	for _, at := range got.at {
+		copies += len(at)
+	}
+	require.EqualValues(t, len(got.at), s.metric("postern_spool_accepted_total"), "what was stored has arrived, and nothing else")
+	require.EqualValues(t, len(got.at), s.metric("postern_spool_finished_total"))
+	require.EqualValues(t, len(got.at), s.metric(`postern_delivery_attempts_total{result="delivered"}`))
+	require.Zero(t, s.metric("postern_spool_bytes"))
+	require.Zero(t, s.metric("postern_spool_damaged_records"))
+	t.Logf("accepted %d (%d while it was away), stored, arrived and counted as delivered %d different, %d copies; refused for want of room %v, look-ups failed %v",
+		accepted.len(), taken, len(got.at), copies, s.metric("postern_spool_refused_total"), s.metric("postern_gateway_lookups_failed_total"))
+	during(t, s, int64(taken))
 }
 
 func TestOutageRedisAway(t *testing.T) {
 	t.Parallel()
 	outage(t, "", func(s *site) { s.Redis.Kill() }, func(s *site) { s.Redis.Start() },
-		func(t *testing.T, accepted int64) {
+		func(t *testing.T, s *site, accepted int64) {
 			require.LessOrEqual(t, accepted, int64(50), "marketing waits while consent can't be asked")
+			require.Positive(t, s.metric("postern_gateway_lookups_failed_total"))
 		})
 }
 
 func TestOutageSmarthostAway(t *testing.T) {
 	t.Parallel()
 	outage(t, "", func(s *site) { s.refusing.Store(true); s.Sink.Hangup() }, func(s *site) { s.refusing.Store(false) },
-		func(t *testing.T, accepted int64) {
+		func(t *testing.T, s *site, accepted int64) {
 			require.Positive(t, accepted, "it goes on accepting into the spool")
+			require.EqualValues(t, 1, s.metric("postern_delivery_smarthost_up"))
 		})
 }
 
@@ -121,5 +134,7 @@ func TestOutageDiskFull(t *testing.T) {
 			_, err = f.Write(chunk)
 		}
 	}, func(*site) { require.NoError(t, os.Remove(fill)) },
-		func(*testing.T, int64) {})
+		func(t *testing.T, s *site, _ int64) {
+			require.Positive(t, s.metric("postern_spool_refused_total"), "a full disk is 452")
+		})
 }
