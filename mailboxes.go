@@ -23,6 +23,7 @@ func (c *Config) mailboxes() ([]intake.Mailbox, error) {
 		if boxes[i], err = m.mailbox(); err != nil {
 			return nil, err
 		}
+		boxes[i].TokenDomain = c.Public.MailtoDomain
 	}
 	return boxes, nil
 }

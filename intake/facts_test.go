@@ -92,6 +92,12 @@ func TestTokensAndThread(t *testing.T) {
 	require.Equal(t, classifier.KindRequest, v.Kind)
 	in, _ = Facts(mailWith("x", "To", "u+abc234@example.com"), received, testBox(), words{})
 	require.Empty(t, in.Token, "not our domain")
+	pages := testBox()
+	pages.TokenDomain = "mail.example.com"
+	in, v = Facts(mailWith("", "To", "u+abc234@Mail.example.com"), received, pages, words{})
+	require.Equal(t, "abc234", in.Token, "the domain of the public pages, where links lead")
+	_, v = Facts(mailWith("x", "Delivered-To", "b+abc234@mail.example.com"), received, pages, words{})
+	require.Equal(t, "abc234", v.BounceToken)
 	in, _ = Facts(mailWith("Here it is.", "Delivered-To", "case+tok9@example.org", "In-Reply-To", "<a1@example.org>", "References", "<a0@example.org> <a1@example.org>"), received, testBox(), words{})
 	require.Equal(t, "tok9", in.ReplyToken)
 	require.Equal(t, "a1@example.org", in.InReplyTo)

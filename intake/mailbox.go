@@ -40,6 +40,7 @@ type Mailbox struct {
 	Keyword string   // set on a mail once stored, "": none (IM-7)
 
 	Addresses    []string // the mailbox's own addresses
+	TokenDomain  string   // of u+TOKEN@, b+TOKEN@ and case+TOKEN@ beside the domains of Addresses (design D7, D19); "": none
 	AuthServID   string   // authserv-id whose results are believed (AUTHN-6)
 	ARCSealers   []string // domains whose ARC seals are believed (AUTHN-7)
 	Confidential bool     // DPO, HR, whistleblowing: own role, no text in notices
@@ -88,6 +89,11 @@ func (m Mailbox) withDefaults() (Mailbox, error) {
 		m.MaxSize = 25 << 20
 	}
 	return m, errors.Join(errs...)
+}
+
+// receives tells whether mail to domain may come to the mailbox.
+func (m Mailbox) receives(domain string) bool {
+	return m.owns(domain) || m.TokenDomain != "" && strings.EqualFold(m.TokenDomain, domain)
 }
 
 // owns tells whether domain is that of one of the mailbox's own addresses.

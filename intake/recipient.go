@@ -24,7 +24,7 @@ func recipients(h mime.Header, mb Mailbox) addressed {
 			if !ok {
 				continue
 			}
-			if !mb.owns(strings.ToLower(domain)) {
+			if !mb.receives(strings.ToLower(domain)) {
 				continue
 			}
 			tag, token, plus := strings.Cut(local, "+")

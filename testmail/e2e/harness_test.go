@@ -65,7 +65,7 @@ type siteConfig struct {
 	Mode                                                string // of the newsletter stream
 	SMTPStreams, SMTPDefault                            string
 	Dovecot                                             *env.DovecotServer
-	Sign                                                string // of the newsletter stream
+	Sign, Bounce                                        string // of the newsletter stream
 	Handling                                            string // further keys of the controller
 	Extra                                               string
 }
@@ -110,6 +110,7 @@ title = "Example News"
 from_domains = ["example.org"]
 mode = "{{.Mode}}"
 sign = "{{.Sign}}"
+bounce = "{{.Bounce}}"
 [[stream]]
 name = "orders"
 number = 2
@@ -179,7 +180,7 @@ func newSite(t *testing.T, change func(*siteConfig)) *site {
 	s.SMTP, s.LMTP, s.Public, s.Operator = env.FreeAddr(t), env.FreeAddr(t), env.FreeAddr(t), env.FreeAddr(t)
 	s.tmpl = siteConfig{
 		Dir: s.Dir, Redis: s.Redis.Addr, SMTP: s.SMTP, LMTP: s.LMTP, Public: s.Public, Operator: s.Operator,
-		Smarthost: sink.Addr(), Mode: "enforce", SMTPStreams: `"newsletter"`, SMTPDefault: "newsletter",
+		Smarthost: sink.Addr(), Mode: "enforce", Bounce: "keep", SMTPStreams: `"newsletter"`, SMTPDefault: "newsletter",
 	}
 	if change != nil {
 		change(&s.tmpl)
