@@ -109,7 +109,7 @@ type SpoolConfig struct {
 
 // DeliveryConfig is when to try again (SMTP-10).
 type DeliveryConfig struct {
-	FirstRetry Duration `toml:"first_retry"` // default 5m
+	FirstRetry Duration `toml:"first_retry"` // default 30m
 	MaxRetry   Duration `toml:"max_retry"`   // default 2h
 	Expire     Duration `toml:"expire"`      // default 120h
 	Workers    int      `toml:"workers"`     // default 20
@@ -323,7 +323,7 @@ func (c *Config) defaults() {
 	set(&c.Limits.IdleTimeout, Duration(5*time.Minute))
 	set(&c.Spool.MaxBytes, 10<<30)
 	set(&c.Spool.MaxMessages, 1_000_000)
-	set(&c.Delivery.FirstRetry, Duration(5*time.Minute))
+	set(&c.Delivery.FirstRetry, Duration(30*time.Minute))
 	set(&c.Delivery.MaxRetry, Duration(2*time.Hour))
 	set(&c.Delivery.Expire, Duration(120*time.Hour))
 	set(&c.Delivery.Workers, 20)

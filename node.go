@@ -22,7 +22,6 @@ import (
 	"postern/gateway"
 	"postern/gateway/address"
 	"postern/gateway/consent"
-	"postern/gateway/dkim"
 	"postern/gateway/keys"
 	"postern/gateway/ledger"
 	"postern/gateway/ledger/peers"
@@ -52,6 +51,7 @@ type node struct {
 	codec      *unsubscribe.Codec
 	report     *gateway.Report
 	engine     *gateway.Engine
+	signer     liveSigner
 	edits      *wording.Store
 	classifier *classifier.Classifier
 	queue      *queue.Queue
@@ -245,11 +245,9 @@ func (n *node) openRelay(context.Context) error {
 	if n.classifier, err = classifier.New(); err != nil {
 		return err
 	}
+	n.signer.keys.Store(signer)
 	deps := gateway.Deps{
-		Streams: set, Consent: n.consent, Spool: n.spool, Tokens: n.codec, Trail: n.trail, Advisor: n.classifier,
-	}
-	if signer != nil {
-		deps.Signer = signer
+		Streams: set, Consent: n.consent, Spool: n.spool, Tokens: n.codec, Trail: n.trail, Signer: &n.signer, Advisor: n.classifier,
 	}
 	n.engine, err = gateway.NewEngine(deps, gateway.EngineOptions{
 		Hostname:      cfg.Hostname,
@@ -311,20 +309,4 @@ func (c *Config) replyPaths() map[string]string {
 		}
 	}
 	return out
-}
-
-// signer loads the DKIM keys; nil where none is configured.
-func (c *Config) signer() (*dkim.Signer, error) {
-	var list []dkim.Key
-	for _, d := range c.DKIM {
-		k, err := dkim.Load(d.Key, d.Domain, d.Selector)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, k)
-	}
-	if len(list) == 0 {
-		return nil, nil
-	}
-	return dkim.New(list, dkim.Options{})
 }

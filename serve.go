@@ -221,9 +221,9 @@ func (n *node) watchRedis(ctx context.Context) error {
 	}
 }
 
-// reloadOnHangup takes streams, clients, accounts, certificates, mailboxes and
-// all about cases from the file anew at SIGHUP; a file with a fault changes
-// nothing.
+// reloadOnHangup takes streams, clients, accounts, DKIM keys, certificates,
+// mailboxes and all about cases from the file anew at SIGHUP; a file with a
+// fault changes nothing.
 func (n *node) reloadOnHangup(ctx context.Context, server *gateway.Server, poller *intake.Poller) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -259,11 +259,18 @@ func (n *node) reload(ctx context.Context, server *gateway.Server, poller *intak
 	if err != nil {
 		return err
 	}
-	if err := server.Reload(options); err != nil {
+	signer, err := cfg.signer()
+	if err != nil {
 		return err
 	}
-	if err := n.engine.SetStreams(set); err != nil {
+	formerKeys, formerStreams := n.signer.keys.Swap(signer), n.engine.Streams()
+	if err := n.engine.SetStreams(set); err != nil { // with the new keys, which it asks for
+		n.signer.keys.Store(formerKeys)
 		return err
+	}
+	if err := server.Reload(options); err != nil {
+		n.signer.keys.Store(formerKeys)
+		return errors.Join(err, n.engine.SetStreams(formerStreams))
 	}
 	if err := n.reloadCases(ctx, cfg); err != nil {
 		return err
