@@ -60,7 +60,10 @@ func look(t *testing.T, p *browser.Page, name string) {
 		t.Errorf("%s: %s", name, f)
 	}
 	over := browser.Read(p, chromedp.Evaluate[int](`document.documentElement.scrollWidth - document.documentElement.clientWidth`))
-	assert.LessOrEqual(t, over, 0, "%s is wider than the window", name)
+	if over > 0 {
+		widest := browser.Read(p, chromedp.Evaluate[string](`[...document.querySelectorAll("main *, header *")].filter(e => e.getBoundingClientRect().right > innerWidth && !e.closest(".chips, .tabs, .rail, .scroll")).map(e => e.tagName + "." + e.className).slice(0, 4).join(", ")`))
+		assert.LessOrEqual(t, over, 0, "%s is wider than the window: %s", name, widest)
+	}
 	if shots() != "" {
 		p.Picture(filepath.Join(shots(), name))
 	}

@@ -275,6 +275,9 @@ func (v *visit) actor(by string) string {
 	case v.words.has("actor." + by):
 		return v.say("actor." + by)
 	}
+	if kind, name, ok := strings.Cut(by, ":"); ok && (kind == "system" || kind == "token") {
+		return v.say("actor."+kind, "name", name)
+	}
 	return by
 }
 

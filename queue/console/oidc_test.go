@@ -33,6 +33,8 @@ type provider struct {
 	srv *httptest.Server
 	key *rsa.PrivateKey
 
+	back string // where the console is, for a browser
+
 	mu     sync.Mutex
 	away   bool
 	codes  map[string]url.Values // the question a code answers
@@ -62,6 +64,9 @@ func newProvider(t *testing.T, w *world) *provider {
 			"n": rawURL.EncodeToString(key.N.Bytes()), "e": rawURL.EncodeToString(big.NewInt(int64(key.E)).Bytes())}}})
 	})
 	mux.HandleFunc("POST /token", p.token)
+	mux.HandleFunc("GET /authorize", func(rw http.ResponseWriter, r *http.Request) { // whoever comes is signed in there
+		http.Redirect(rw, r, p.back+p.signed(r.URL.String()), http.StatusSeeOther)
+	})
 	p.srv = httptest.NewServer(mux)
 	t.Cleanup(p.srv.Close)
 	return p

@@ -28,6 +28,9 @@ func (v *visit) tokens(data map[string]any) error {
 	if err != nil {
 		return err
 	}
+	for i := range list {
+		list[i].By = v.actor(list[i].By)
+	}
 	data["Tokens"], data["Scopes"] = list, api.Scopes()
 	return v.page("tokens", "tokens.title", data)
 }
