@@ -243,9 +243,10 @@ func TestRetire(t *testing.T) {
 	_, err = a.refs(ledger.Filter{Subject: subject(1)})
 	require.NoError(t, err)
 	b.start()
-	nodes, err := a.Nodes(t.Context())
-	require.NoError(t, err)
-	require.Len(t, nodes, 2, "who comes back is there again")
+	require.Eventually(t, func() bool {
+		nodes, err := a.Nodes(t.Context())
+		return err == nil && len(nodes) == 2
+	}, 10*time.Second, 10*time.Millisecond, "who comes back is there again")
 }
 
 // A Redis that was away is found again by itself.
