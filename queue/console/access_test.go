@@ -49,6 +49,7 @@ var access = map[string]string{
 	"POST /cases/{no}/package/checklist": "op", "POST /cases/{no}/package/release": "op", "POST /cases/{no}/package/code": "op",
 	"GET /cases/{no}/proof": "opu", "GET /cases/{no}/mails/{i}/original": "opu", "GET /cases/{no}/mails/{i}/html": "opu",
 	"GET /cases/{no}/mails/{i}/files/{n}": "opu", "GET /cases/{no}/mails/{i}/files/{n}/picture": "opu", "GET /cases/{no}/mails/{i}/files/{n}/text": "opu",
+	"GET /cases/{no}/mails/{i}/files/{n}/destroy": "op", "POST /cases/{no}/mails/{i}/files/{n}/destroy": "op", "POST /cases/{no}/mails/{i}/files/{n}/removed": "op",
 	"GET /aside": "op", "POST /aside/looked": "op", "POST /aside/{id}": "op",
 }
 
