@@ -101,6 +101,7 @@ type tokenRequest struct {
 	Scopes []string
 	Life   time.Duration
 	Actor  string
+	Owner  string // "none": no person
 }
 
 // tokenReply is a new token, shown once.
@@ -116,7 +117,7 @@ func (n *node) tokenOperations() []operation {
 			if err != nil {
 				return tokenReply{}, err
 			}
-			text, t, err := n.tokens().Create(ctx, r.Name, scopes, r.Life, r.Actor)
+			text, t, err := n.tokens().Create(ctx, r.Name, scopes, r.Life, r.Actor, strings.TrimPrefix(r.Owner, "none"))
 			return tokenReply{text, t}, err
 		}),
 		op("token/list", func(ctx context.Context, _ struct{}) ([]api.Token, error) { return n.tokens().List(ctx) }),
@@ -132,6 +133,9 @@ func (c *cli) tokenCommand() *cobra.Command {
 	create := &cobra.Command{Use: "create NAME", Short: "Make a token for a program; it is shown this once", Args: cobra.ExactArgs(1),
 		Long: "Make a bearer token for /api/v1. NAME says which program has it and stands in records. Scopes:\n  " + strings.Join(scopeNames(), "\n  "),
 		RunE: verb(func(ctx context.Context, args []string) error {
+			if r.Owner == "" {
+				r.Owner = strings.TrimPrefix(operatorName(), "operator:")
+			}
 			r.Name, r.Actor, r.Life = args[0], operatorName(), time.Duration(days)*24*time.Hour
 			return c.withNode(ctx, func(call caller) error {
 				got, err := ask[tokenReply](ctx, call, "token/create", r)
@@ -148,6 +152,7 @@ func (c *cli) tokenCommand() *cobra.Command {
 		})}
 	create.Flags().StringSliceVar(&r.Scopes, "scope", nil, "what it may do, as in cases:read,consent:write (needed)")
 	create.Flags().IntVar(&days, "days", 90, "how long it lives, at most two years")
+	create.Flags().StringVar(&r.Owner, "owner", "", "operator whose acts its acts are where two persons are needed, or none; default you")
 	_ = create.MarkFlagRequired("scope")
 
 	list := &cobra.Command{Use: "list", Short: "List tokens with their scopes and last use", Args: cobra.NoArgs,
@@ -166,9 +171,9 @@ func (c *cli) tokenCommand() *cobra.Command {
 					for i, s := range t.Scopes {
 						words[i] = string(s)
 					}
-					cells = append(cells, []string{t.ID, t.Name, strings.Join(words, " "), t.By, stamp(t.Created), stamp(t.Expires), stamp(t.Used)})
+					cells = append(cells, []string{t.ID, t.Name, strings.Join(words, " "), t.By, orNone(t.Owner), stamp(t.Created), stamp(t.Expires), stamp(t.Used)})
 				}
-				return c.table([]string{"ID", "NAME", "SCOPES", "MADE BY", "MADE", "ENDS", "LAST USED"}, cells)
+				return c.table([]string{"ID", "NAME", "SCOPES", "MADE BY", "ACTS FOR", "MADE", "ENDS", "LAST USED"}, cells)
 			})
 		})}
 	revoke := &cobra.Command{Use: "revoke NAME|ID", Short: "End a token at once", Args: cobra.ExactArgs(1),

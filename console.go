@@ -202,7 +202,16 @@ type setupCode struct {
 }
 
 func (n *node) consoleOperations() []operation {
-	return []operation{op("console/setup-code", n.newSetupCode)}
+	return []operation{
+		op("console/setup-code", n.newSetupCode), op("console/bind", n.bindOperator),
+		op("console/persons", func(ctx context.Context, _ struct{}) (map[string]string, error) {
+			users, err := n.openUsers()
+			if err != nil {
+				return nil, err
+			}
+			return users.Bindings(ctx)
+		}),
+	}
 }
 
 func (n *node) newSetupCode(ctx context.Context, _ struct{}) (setupCode, error) {
@@ -233,7 +242,7 @@ func (c *cli) consoleCommand() *cobra.Command {
 			})
 		}),
 	}
-	return group("console", "The operators' web console", code)
+	return group("console", "The operators' web console", code, c.bindCommand(), c.personsCommand())
 }
 
 // terminalOf is w where a person reads it, else nil.

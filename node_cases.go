@@ -44,6 +44,7 @@ func (n *node) openCases(context.Context) error {
 			return t.Subject, t.Stream, err
 		},
 		Mailed:   n.mailed,
+		Person:   n.personBehind,
 		UndoLink: n.undoLink,
 		Remove:   n.removeFile,
 	}, o)

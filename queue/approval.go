@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -39,6 +40,10 @@ func (q *Queue) AskApproval(ctx context.Context, number string, a Approval) erro
 		d.To = address.Address{}
 		a.Draft = &d
 	}
+	person, err := q.personBehind(ctx, a.By)
+	if err != nil {
+		return err
+	}
 	a.At = q.o.Now()
 	raw, err := json.Marshal(a)
 	if err != nil {
@@ -55,6 +60,7 @@ func (q *Queue) AskApproval(ctx context.Context, number string, a Approval) erro
 		c.acted(a.By)
 		c.addFlag(FlagApproval)
 		ch.extra["approval"], ch.extra["proposed:"+a.What] = key.Seal(raw, "approval:"+no), a.By
+		ch.extra["proposer:"+a.What] = cmp.Or(person, noPerson)
 		ch.events = append(ch.events, Event{Actor: a.By, Action: ActPropose, Reason: a.What, Note: a.Note})
 		return nil
 	})
@@ -91,7 +97,7 @@ func (q *Queue) EndApproval(ctx context.Context, number, actor, reason, note str
 			return fmt.Errorf("end an approval nobody asked for: %w", ErrMove)
 		}
 		c.Flags = slices.DeleteFunc(c.Flags, func(f string) bool { return f == FlagApproval })
-		for _, f := range []string{"approval", "proposed:" + EyesErase, "proposed:" + EyesDeny} {
+		for _, f := range []string{"approval", "proposed:" + EyesErase, "proposed:" + EyesDeny, "proposer:" + EyesErase, "proposer:" + EyesDeny} {
 			if ch.before[f] != "" {
 				ch.extra[f] = ""
 			}

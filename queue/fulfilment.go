@@ -109,7 +109,7 @@ func (q *Queue) Fulfil(ctx context.Context, number string, o Order) ([]Task, err
 
 // stillMay looks again at what an order rests on, in the case as it is when the
 // order is written down: a hold, a "not me" or a mail may have come between.
-func (q *Queue) stillMay(c *Case, ch *changing, o Order, who address.Address) error {
+func (q *Queue) stillMay(ctx context.Context, c *Case, ch *changing, o Order, who address.Address) error {
 	if !strings.HasPrefix(o.Actor, "operator:") || o.colleague != nil && !changes[o.Verb] {
 		return nil // a step that follows from an order, or a question
 	}
@@ -117,7 +117,7 @@ func (q *Queue) stillMay(c *Case, ch *changing, o Order, who address.Address) er
 		return fmt.Errorf("case %s: %w", c.Number, err)
 	}
 	if o.Verb == fulfil.Erase && !o.DryRun {
-		return q.bothEyes(c, EyesErase, ch.before["proposed:"+EyesErase], o.Actor)
+		return q.bothEyes(ctx, c, EyesErase, ch.before, o.Actor)
 	}
 	return nil
 }
@@ -207,7 +207,7 @@ func (q *Queue) ask(ctx context.Context, no string, o Order, who address.Address
 		if err != nil {
 			return err
 		}
-		if err := q.stillMay(c, ch, o, who); err != nil {
+		if err := q.stillMay(ctx, c, ch, o, who); err != nil {
 			return err
 		}
 		if slices.ContainsFunc(asked, func(t Task) bool { return t.Verb == o.Verb && t.waits() && !o.DryRun && !t.Done() }) {

@@ -123,7 +123,7 @@ func (q *Queue) Reply(ctx context.Context, number string, d Draft) (int, Letter,
 	n, err := q.enqueue(ctx, FindCaseNo(number), l, func(c *Case, ch *changing) error {
 		if d.Effect == ActDeny {
 			if d.Actor != "rule" { // another may have used the proposal meanwhile
-				if err := q.bothEyes(c, EyesDeny, ch.before["proposed:"+EyesDeny], d.Actor); err != nil {
+				if err := q.bothEyes(ctx, c, EyesDeny, ch.before, d.Actor); err != nil {
 					return err
 				}
 			}

@@ -67,6 +67,9 @@ type Deps struct {
 	// Errors wrap ErrByHand where a person has to, ErrUnknown where the mail is
 	// gone; nil: a person always has to.
 	Remove func(ctx context.Context, in Incoming, file int, note string, planned func(hash string) error) (hash string, err error)
+	// Person names the human behind an actor, the same for all names one person
+	// has, "" where no person is: for acts that take two. nil: each name is one.
+	Person func(ctx context.Context, actor string) (string, error)
 }
 
 // Notice is something an operator has to know.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"postern/gateway"
 	"postern/gateway/address"
 	"postern/gateway/ledger"
@@ -176,8 +178,32 @@ type NoticeChange struct {
 	Actor      string // "operator:<name>"
 }
 
+// noticeClaim is how long a run has to bring one notice into the spool before
+// another may: its process may be dead.
+const noticeClaim = time.Minute
+
+// claimNotice takes one person to send to.
+//
+//	KEYS[1]  who was told of which version
+//	ARGV[1]  version and subject; ARGV[2] now, ARGV[3] life of a claim, in ms
+//
+// Returns "mine", "sent" where it has left, "claimed" while another sends.
+var claimNotice = redis.NewScript(`
+local was = redis.call('HGET', KEYS[1], ARGV[1])
+if was then
+  local since = tonumber(string.match(was, '^claim (%d+)$') or '')
+  if not since then return 'sent' end
+  if tonumber(ARGV[2]) - since < tonumber(ARGV[3]) then return 'claimed' end
+end
+redis.call('HSET', KEYS[1], ARGV[1], 'claim ' .. ARGV[2])
+return 'mine'`)
+
 // SendNoticeChange sends the notice in force to one person as service mail,
-// once per version, and records it. It tells whether it left now.
+// once per version, and records it. It tells whether it left now. Whoever was
+// marked before a crash and not sent to is sent to when it is asked again: the
+// mark holds for noticeClaim until the mail is in the spool, and the spool knows
+// a mail of this node that it has already (Outgoing.Ref). Errors wrap ErrOrder
+// also while another run sends to the same person.
 func (q *Queue) SendNoticeChange(ctx context.Context, ch NoticeChange) (bool, error) {
 	n, ok := q.Notice(ch.Controller, ch.Language)
 	controller := q.controller(ch.Controller)
@@ -194,9 +220,14 @@ func (q *Queue) SendNoticeChange(ctx context.Context, ch NoticeChange) (bool, er
 	}
 	subject := q.o.Keyring.Identify(ch.Controller, ch.To).ID
 	field := n.Version + " " + subject.String()
-	first, err := q.rdb.HSetNX(ctx, keyNoticed(ch.Controller), field, millis(q.o.Now())).Result()
-	if err != nil || !first {
-		return false, wrapf(err, "notice of change")
+	state, err := claimNotice.Run(ctx, q.rdb, []string{keyNoticed(ch.Controller)}, field, millis(q.o.Now()), noticeClaim.Milliseconds()).Text()
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("notice of change: %w", err)
+	case state == "sent":
+		return false, nil
+	case state == "claimed":
+		return false, fmt.Errorf("%w: another run sends to this person now; ask again in a minute", ErrOrder)
 	}
 	title, text, err := q.noticeText(n)
 	if err != nil {
@@ -216,11 +247,15 @@ func (q *Queue) SendNoticeChange(ctx context.Context, ch NoticeChange) (bool, er
 	}
 	_, err = q.d.Sender.Submit(ctx, Outgoing{Stream: q.rules().AckStream[ch.Controller], To: ch.To, NotifyNever: true, Header: header, Body: body, Ref: ref})
 	var denial *gateway.Denial
-	if errors.As(err, &denial) && !denial.Temporary() {
-		return false, nil
-	}
-	if err != nil {
+	denied := errors.As(err, &denial) && !denial.Temporary()
+	if err != nil && !denied {
 		return false, errors.Join(fmt.Errorf("notice of change: %w", err), q.rdb.HDel(ctx, keyNoticed(ch.Controller), field).Err())
+	}
+	if err := q.rdb.HSet(ctx, keyNoticed(ch.Controller), field, millis(q.o.Now())).Err(); err != nil {
+		return false, fmt.Errorf("notice of change: %w", err)
+	}
+	if denied {
+		return false, nil
 	}
 	err = q.d.Trail.Append(ctx, ledger.Record{ID: "noticed:" + sha(ref)[:24], Time: q.o.Now(), Kind: ledger.KindConfig, Controller: ch.Controller, Subject: subject,
 		Actor: ch.Actor, Action: "inform", Reason: "processing-notice", Data: map[string]string{"version": n.Version, "language": n.Language}})

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -49,6 +50,47 @@ func TestFourEyes(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{EyesDeny: bob}, list, "a proposal that was acted on is used up")
 	require.NoError(t, deny(eve))
+}
+
+// Two names, or two programs, of one person are one pair of eyes; a program that
+// nobody acts by is none.
+func TestFourEyesCountPersons(t *testing.T) {
+	w, _ := connected(t, fulfil.Erase)
+	w.q.o.Handling = map[string]Handling{"shop": {FourEyes: []string{EyesErase, EyesDeny}}}
+	persons := map[string]string{"operator:eve": "eve", "operator:e.smith": "eve", "operator:api:crm": "eve", "operator:api:shop": "eve", "operator:bob": "bob", "operator:api:robot": ""}
+	w.q.d.Person = func(_ context.Context, actor string) (string, error) {
+		who, ok := persons[actor]
+		if !ok {
+			return "", errDown
+		}
+		return who, nil
+	}
+	no := w.open(classifier.Erasure)
+	w.waive(no)
+	erase := func(who string) error {
+		_, err := w.q.Fulfil(ctx, no, Order{Verb: fulfil.Erase, Actor: who, Approve: no})
+		return err
+	}
+	deny := func(who string) error {
+		_, _, err := w.q.Reply(ctx, no, Draft{Step: reply.Denied, Values: reply.Values{"reason": "of a law"}, Effect: ActDeny, Reason: "exception", Actor: who})
+		return err
+	}
+	for _, c := range []struct{ first, second string }{
+		{"operator:eve", "operator:e.smith"}, {"operator:e.smith", "operator:Eve "}, {"operator:api:crm", "operator:api:shop"},
+		{"operator:api:crm", "operator:eve"}, {"operator:eve", "operator:api:robot"}, {"operator:api:robot", "operator:eve"},
+	} {
+		require.NoError(t, w.q.Propose(ctx, no, EyesErase, c.first, ""))
+		require.NoError(t, w.q.Propose(ctx, no, EyesDeny, c.first, ""))
+		require.ErrorIs(t, erase(c.second), ErrOrder, "%v", c)
+		require.ErrorIs(t, deny(c.second), ErrOrder, "%v", c)
+	}
+	require.NoError(t, w.q.Propose(ctx, no, EyesErase, "operator:api:crm", ""))
+	persons["operator:api:crm"] = "bob" // the name of the program went to another person meanwhile
+	require.ErrorIs(t, erase("operator:eve"), ErrOrder, "she proposed it")
+	require.ErrorIs(t, erase("operator:bob"), ErrOrder, "it looks like his")
+	require.ErrorIs(t, erase("operator:ghost"), errDown, "in doubt nothing is done")
+	require.NoError(t, w.q.Propose(ctx, no, EyesErase, "operator:eve", ""))
+	require.NoError(t, erase("operator:bob"))
 }
 
 func TestConfiguredLegalHold(t *testing.T) {
@@ -299,6 +341,28 @@ func TestProcessingNotice(t *testing.T) {
 	require.True(t, send(), "a new version is told again")
 	_, err = w.q.SendNoticeChange(ctx, NoticeChange{Controller: "shop", To: address.MustParse("alice@example.com"), Actor: "rule"})
 	require.ErrorIs(t, err, ErrOrder)
+
+	// A process that died between its mark and the spool loses no mail: the mark
+	// holds for a minute and then the person is sent to.
+	bob := NoticeChange{Controller: "shop", To: address.MustParse("bob@example.com"), Language: "en", Actor: eve}
+	field := "2027-01-01 " + w.q.o.Keyring.Identify("shop", bob.To).ID.String()
+	state, err := claimNotice.Run(ctx, w.rdb, []string{keyNoticed("shop")}, field, millis(w.clock.Now()), noticeClaim.Milliseconds()).Text()
+	require.NoError(t, err)
+	require.Equal(t, "mine", state)
+	_, err = w.q.SendNoticeChange(ctx, bob)
+	require.ErrorIs(t, err, ErrOrder, "another run may be sending it")
+	w.clock.Set(w.clock.Now().Add(noticeClaim))
+	w.failSend = true
+	_, err = w.q.SendNoticeChange(ctx, bob)
+	require.Error(t, err)
+	w.failSend = false
+	left, err := w.q.SendNoticeChange(ctx, bob)
+	require.NoError(t, err)
+	require.True(t, left)
+	require.Contains(t, w.sent, "notice-change:shop:"+field)
+	left, err = w.q.SendNoticeChange(ctx, bob)
+	require.NoError(t, err)
+	require.False(t, left)
 }
 
 // listener is a receiver of hooks that fails at first.

@@ -12,7 +12,7 @@ import (
 
 // Tokens keeps what programs show to be let in; *api.Tokens is one.
 type Tokens interface {
-	Create(ctx context.Context, name string, scopes []api.Scope, life time.Duration, by string) (string, api.Token, error)
+	Create(ctx context.Context, name string, scopes []api.Scope, life time.Duration, by, owner string) (string, api.Token, error)
 	Revoke(ctx context.Context, which, by string) error
 	List(ctx context.Context) ([]api.Token, error)
 }
@@ -45,7 +45,7 @@ func (c *Console) addToken(v *visit) error {
 	days, dayErr := strconv.Atoi(v.field("days"))
 	var text string
 	if err == nil && dayErr == nil {
-		text, _, err = c.d.Tokens.Create(v.ctx(), v.field("name"), scopes, time.Duration(days)*24*time.Hour, v.user.Actor())
+		text, _, err = c.d.Tokens.Create(v.ctx(), v.field("name"), scopes, time.Duration(days)*24*time.Hour, v.user.Actor(), v.tokenOwner())
 	}
 	if errors.Is(err, api.ErrInput) || dayErr != nil {
 		v.status = http.StatusBadRequest
@@ -55,6 +55,14 @@ func (c *Console) addToken(v *visit) error {
 		return err
 	}
 	return v.tokens(map[string]any{"Text": text})
+}
+
+// tokenOwner is whose acts a new token's acts are: the maker's, or nobody's.
+func (v *visit) tokenOwner() string {
+	if v.field("program") != "" {
+		return ""
+	}
+	return v.user.Name
 }
 
 // endToken ends one at once.

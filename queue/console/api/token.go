@@ -32,7 +32,8 @@ type Token struct {
 	ID      string    `json:"id"`
 	Name    string    `json:"name"` // the program that has it; stands as "operator:api:NAME" in records
 	Scopes  []Scope   `json:"scopes"`
-	By      string    `json:"by"` // who made it
+	By      string    `json:"by"`              // who made it
+	Owner   string    `json:"owner,omitempty"` // the operator whose acts its acts are; "": no person's
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
 	Used    time.Time `json:"used,omitzero"` // to the minute; zero: never
@@ -73,8 +74,10 @@ const (
 var tokenName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,39}$`)
 
 // Create makes a token that lives for life (0: DefaultLife) and gives its text,
-// which is shown this once. by is "operator:<name>". Errors wrap ErrInput.
-func (s *Tokens) Create(ctx context.Context, name string, scopes []Scope, life time.Duration, by string) (string, Token, error) {
+// which is shown this once. by is "operator:<name>"; owner is the operator name
+// whose acts its acts count as where two persons are needed, "" for a program
+// that nobody acts by. Errors wrap ErrInput.
+func (s *Tokens) Create(ctx context.Context, name string, scopes []Scope, life time.Duration, by, owner string) (string, Token, error) {
 	if life == 0 {
 		life = DefaultLife
 	}
@@ -96,13 +99,13 @@ func (s *Tokens) Create(ctx context.Context, name string, scopes []Scope, life t
 	raw := make([]byte, 5+20)
 	_, _ = rand.Read(raw) // never fails since Go 1.24
 	now := s.now().UTC().Truncate(time.Second)
-	t := Token{ID: hex.EncodeToString(raw[:5]), Name: name, Scopes: slices.Clone(scopes), By: by, Created: now, Expires: now.Add(life)}
+	t := Token{ID: hex.EncodeToString(raw[:5]), Name: name, Scopes: slices.Clone(scopes), By: by, Owner: owner, Created: now, Expires: now.Add(life)}
 	text := "postern_" + t.ID + "_" + hex.EncodeToString(raw[5:])
 	if err := s.record(ctx, by, "token-created", t); err != nil {
 		return "", Token{}, err
 	}
 	_, err = s.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.HSet(ctx, keyToken(t.ID), "name", name, "digest", digest(text), "scopes", joinScopes(scopes), "by", by,
+		p.HSet(ctx, keyToken(t.ID), "name", name, "digest", digest(text), "scopes", joinScopes(scopes), "by", by, "owner", owner,
 			"created", now.Unix(), "expires", t.Expires.Unix())
 		p.ExpireAt(ctx, keyToken(t.ID), t.Expires)
 		p.SAdd(ctx, keyTokens, t.ID)
@@ -186,6 +189,21 @@ func (s *Tokens) Find(ctx context.Context, text string) (Token, error) {
 	return t, nil
 }
 
+// Owner gives the operator whose acts a token's acts are, "" where there is none
+// or no such token any more.
+func (s *Tokens) Owner(ctx context.Context, name string) (string, error) {
+	list, err := s.List(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, t := range list {
+		if t.Name == name {
+			return t.Owner, nil
+		}
+	}
+	return "", nil
+}
+
 // usedScript notes when a token was used; a revoked one is not made anew.
 //
 //	KEYS[1]  the token
@@ -212,6 +230,10 @@ func digest(text string) string {
 
 func readToken(id string, f map[string]string) Token {
 	t := Token{ID: id, Name: f["name"], By: f["by"], Created: seconds(f["created"]), Expires: seconds(f["expires"]), Used: seconds(f["used"])}
+	t.Owner = f["owner"]
+	if _, told := f["owner"]; !told { // made before there were owners
+		t.Owner = strings.TrimPrefix(t.By, "operator:")
+	}
 	for _, s := range strings.Fields(f["scopes"]) {
 		t.Scopes = append(t.Scopes, Scope(s))
 	}
@@ -236,7 +258,7 @@ func seconds(text string) time.Time {
 
 func (s *Tokens) record(ctx context.Context, by, action string, t Token) error {
 	err := s.trail.Append(ctx, ledger.Record{Time: s.now(), Kind: ledger.KindConfig, Actor: by, Action: action, Ref: t.ID,
-		Data: map[string]string{"name": t.Name, "scopes": joinScopes(t.Scopes)}})
+		Data: map[string]string{"name": t.Name, "scopes": joinScopes(t.Scopes), "owner": t.Owner}})
 	if err != nil {
 		return fmt.Errorf("prove %s: %w", action, err)
 	}

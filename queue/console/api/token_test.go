@@ -16,7 +16,7 @@ func TestTokens(t *testing.T) {
 	w := newWorld(t)
 	ctx, now := t.Context(), time.Now()
 	s := NewTokens(w.rdb, w.trail, func() time.Time { return now })
-	text, made, err := s.Create(ctx, "crm", []Scope{ConsentRead, StatusRead}, time.Hour, "operator:anna")
+	text, made, err := s.Create(ctx, "crm", []Scope{ConsentRead, StatusRead}, time.Hour, "operator:anna", "anna")
 	require.NoError(t, err)
 	require.Regexp(t, `^postern_[0-9a-f]{10}_[0-9a-f]{40}$`, text)
 	secret := text[strings.LastIndex(text, "_")+1:]
@@ -42,9 +42,9 @@ func TestTokens(t *testing.T) {
 		_, err := s.Find(ctx, wrong)
 		require.ErrorIs(t, err, ErrNone, wrong)
 	}
-	_, _, err = s.Create(ctx, "crm", []Scope{StatusRead}, 0, "operator:anna")
+	_, _, err = s.Create(ctx, "crm", []Scope{StatusRead}, 0, "operator:anna", "anna")
 	require.ErrorIs(t, err, ErrInput, "the name is taken")
-	_, _, err = s.Create(ctx, "x@example.com", []Scope{StatusRead}, 0, "operator:anna")
+	_, _, err = s.Create(ctx, "x@example.com", []Scope{StatusRead}, 0, "operator:anna", "anna")
 	require.ErrorIs(t, err, ErrInput)
 	_, err = ParseScopes([]string{"cases:everything"})
 	require.ErrorIs(t, err, ErrInput)

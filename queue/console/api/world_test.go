@@ -197,7 +197,7 @@ type client struct {
 
 func (w *world) client(name string, scopes ...Scope) *client {
 	w.t.Helper()
-	text, _, err := w.a.d.Tokens.Create(w.t.Context(), name, scopes, 0, "operator:anna")
+	text, _, err := w.a.d.Tokens.Create(w.t.Context(), name, scopes, 0, "operator:anna", "anna")
 	require.NoError(w.t, err)
 	return &client{w: w, token: text}
 }

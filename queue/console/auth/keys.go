@@ -5,8 +5,9 @@ package auth
 const (
 	prefix = "pc:{console}:"
 
-	keyUsers = prefix + "users" // set of account names; no end
-	keySetup = prefix + "setup" // string: SHA-256 of the set-up code, hex; lives setupLife
+	keyUsers   = prefix + "users"   // set of account names; no end
+	keyPersons = prefix + "persons" // hash, operator name → whose it is besides; no end
+	keySetup   = prefix + "setup"   // string: SHA-256 of the set-up code, hex; lives setupLife
 )
 
 // keyUser is the hash of an account: hash, roles, totp (sealed), last (counter
