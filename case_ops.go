@@ -89,6 +89,7 @@ func (n *node) caseActions() []operation {
 		"cases/address-holds": n.addressHolds, "cases/address-hold": n.decideAddressHold, "cases/support": n.handOver,
 		"cases/new": n.newCase, "cases/earlier": n.earlierCases, "cases/mailed-by": n.mailedBy,
 		"cases/attach": n.attachFile, "cases/scan": n.openScan, "cases/judge": n.judgeCase,
+		"cases/breach": n.breachCase,
 	}
 	out := make([]operation, 0, len(acts))
 	for name, act := range acts {

@@ -79,7 +79,7 @@ func TestCasesAreCutOutOfTheConfiguration(t *testing.T) {
 	require.Contains(t, h.DPA.Text, "We process for you.")
 	require.Equal(t, "None outside the EU.", h.Facts[0].Transfers)
 	require.Equal(t, "2026-11-01", h.Notices[0].Version)
-	require.Equal(t, queue.Processor{To: "privacy@customer.example.net", OnObjection: "forward"}, o.Processors["example"])
+	require.Equal(t, queue.Processor{To: "privacy@customer.example.net", OnObjection: "forward", BreachWithin: 24 * time.Hour}, o.Processors["example"])
 	require.True(t, o.PauseIdentity["example"])
 	require.Equal(t, "https://mail.example.org/case/", o.LinkBase["example"])
 	require.Equal(t, map[string]string{"privacy": "confidential"}, o.Roles)

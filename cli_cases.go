@@ -33,6 +33,7 @@ type caseRow struct {
 	Tasks      []taskRow          `json:"tasks,omitempty"`
 	Letters    []letterRow        `json:"letters,omitempty"`
 	Proposed   map[string]string  `json:"proposed,omitempty"`
+	Breach     *queue.Breach      `json:"breach,omitempty"`
 }
 
 type caseMail struct {
@@ -102,6 +103,11 @@ func (n *node) showCase(ctx context.Context, r casesRequest) (caseRow, error) {
 	row.Tasks = taskRows(tasks)
 	if row.Proposed, err = n.queue.Proposals(ctx, k.Number); err != nil {
 		return caseRow{}, err
+	}
+	if b, known, err := n.queue.BreachOf(ctx, k.Number); err != nil {
+		return caseRow{}, err
+	} else if known {
+		row.Breach = &b
 	}
 	letters, status, err := n.queue.Letters(ctx, k.Number)
 	if err != nil {
@@ -206,6 +212,9 @@ func (c *cli) printCase(k caseRow) error {
 	fmt.Fprintf(w, "Case %s · %s · %s\n", k.Number, orNone(labels(k)), k.State)
 	fmt.Fprintf(w, "Received %s, due %s by rule %s (%s)\n", stamp(k.Received), stamp(k.Due), k.Rule, orNone(k.Regime))
 	fmt.Fprintf(w, "Sender %s, language %s, owner %s\n", k.Grade, orNone(k.Language), orNone(k.Owner))
+	if k.Breach != nil {
+		fmt.Fprintf(w, "\nBreach\n%s\n", strings.Join(breachLines(*k.Breach, time.Now()), "\n"))
+	}
 	for _, m := range k.Mails {
 		fmt.Fprintf(w, "\n%s  From: %s\nSubject: %s\n\n", stamp(m.Received), m.From, m.Subject)
 		for _, line := range strings.Split(strings.TrimSpace(m.Text), "\n") {

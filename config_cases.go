@@ -32,6 +32,7 @@ type HandlingConfig struct {
 	Policy           map[string]string `toml:"policy"`            // label → off, propose, automatic (design D13)
 	ProcessorContact string            `toml:"processor_contact"` // set: the gateway runs for this company, requests are passed on (DSR-11)
 	OnObjection      string            `toml:"on_objection"`      // as processor: act (default) or forward
+	BreachWithin     Duration          `toml:"breach_within"`     // as processor: until that company is told of a breach (Art. 33(2)); default 24 h
 	SupportContact   string            `toml:"support_contact"`   // where mail goes that is no request
 	DPATemplate      string            `toml:"dpa_template"`      // text file of the processing agreement
 	DPAVersion       string            `toml:"dpa_version"`       // its date, as 2026-11-01
@@ -122,6 +123,7 @@ func (c *Config) casesDefaults() {
 	for i := range c.Controllers {
 		set(&c.Controllers[i].TargetDays, 5)
 		set(&c.Controllers[i].OnObjection, "act")
+		set(&c.Controllers[i].BreachWithin, Duration(24*time.Hour))
 	}
 	for i := range c.Connectors {
 		set(&c.Connectors[i].Timeout, Duration(20*time.Second))

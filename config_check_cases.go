@@ -68,6 +68,9 @@ func (k *checker) handling() {
 			k.addresses(at+"processor_contact", []string{c.ProcessorContact})
 		}
 		k.oneOf(at+"on_objection", c.OnObjection, "act", "forward")
+		if c.BreachWithin < Duration(time.Hour) || c.BreachWithin > Duration(72*time.Hour) {
+			k.add(at+"breach_within", "%s is not between 1h and 72h", time.Duration(c.BreachWithin))
+		}
 		if c.SupportContact != "" {
 			k.addresses(at+"support_contact", []string{c.SupportContact})
 		}

@@ -95,7 +95,7 @@ func (c *Config) handling(o *queue.Options) error {
 		}
 		o.Handling[k.ID], o.PauseIdentity[k.ID], o.LinkBase[k.ID] = h, k.PauseOnIdentity, c.Public.URL+"/case/"
 		if k.ProcessorContact != "" {
-			o.Processors[k.ID] = queue.Processor{To: k.ProcessorContact, OnObjection: k.OnObjection}
+			o.Processors[k.ID] = queue.Processor{To: k.ProcessorContact, OnObjection: k.OnObjection, BreachWithin: time.Duration(k.BreachWithin)}
 		}
 	}
 	for _, m := range c.Mailboxes {

@@ -135,6 +135,9 @@ func (q *Queue) remind(ctx context.Context, no, kind string) error {
 	if kind == remindPackage {
 		return q.endPackage(ctx, no)
 	}
+	if strings.HasPrefix(kind, breachPrefix) {
+		return q.remindBreach(ctx, no, kind)
+	}
 	var told *Notice
 	c, _, _, err := q.load(ctx, no)
 	if err != nil {

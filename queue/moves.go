@@ -90,6 +90,9 @@ func (q *Queue) apply(c *Case, ch *changing, m Move) error {
 	if err != nil {
 		return err
 	}
+	if b := breachOf(c, ch.before); b.Open() && !to.Live() && m.Action != ActAnswer {
+		return fmt.Errorf("case %s: %w: its breach clock runs; record first who was told, or why nobody", c.Number, ErrOrder)
+	}
 	was := c.State
 	c.State = to
 	c.acted(m.Actor)

@@ -12,19 +12,25 @@ import (
 // noticeWords are the sentences of mails to operators, by the notice's kind.
 // They name the case, never the person or what was written.
 var noticeWords = map[string]string{
-	RemindHalf:      "Half of the time for this case is over.",
-	RemindQuarters:  "Three quarters of the time for this case are over.",
-	RemindDays:      "Three working days are left for this case.",
-	RemindOverdue:   "This case is overdue.",
-	RemindUntil:     "The date this case was waiting for has come.",
-	RemindProof:     "The person did not confirm who they are in time. A refusal may be due.",
-	"alert":         "A person has to look at this case at once.",
-	"task-overdue":  "A colleague has not answered a task in time.",
-	"not-fetched":   "A copy of data was not fetched in time, its link has ended.",
-	"code-locked":   "The code of a download was given wrongly too often. The page is locked.",
-	"dead":          "Work on this case was given up. See the dead letters.",
-	"intake-silent": "A mailbox could not be read for a while. Clocks run on. Check its log-in.",
-	"optout-flood":  "One source sends very many opt-outs. They all bind; see whether they are forged.",
+	RemindHalf:           "Half of the time for this case is over.",
+	RemindQuarters:       "Three quarters of the time for this case are over.",
+	RemindDays:           "Three working days are left for this case.",
+	RemindOverdue:        "This case is overdue.",
+	RemindUntil:          "The date this case was waiting for has come.",
+	RemindProof:          "The person did not confirm who they are in time. A refusal may be due.",
+	breachAware:          "A breach of personal data is on record. The time to tell the authority, or the company we work for, runs.",
+	RemindBreachHalf:     "Half of the hours to tell of this breach are over.",
+	RemindBreachQuarters: "Three quarters of the hours to tell of this breach are over.",
+	RemindBreachLast:     "Six hours are left to tell of this breach.",
+	RemindBreachOverdue:  "The time to tell of this breach is over. Tell now, with the reasons for being late.",
+	RemindBreachOpen:     "Nobody was told of this breach yet. It is due without undue delay.",
+	"alert":              "A person has to look at this case at once.",
+	"task-overdue":       "A colleague has not answered a task in time.",
+	"not-fetched":        "A copy of data was not fetched in time, its link has ended.",
+	"code-locked":        "The code of a download was given wrongly too often. The page is locked.",
+	"dead":               "Work on this case was given up. See the dead letters.",
+	"intake-silent":      "A mailbox could not be read for a while. Clocks run on. Check its log-in.",
+	"optout-flood":       "One source sends very many opt-outs. They all bind; see whether they are forged.",
 }
 
 // Tell brings a notice of another room to the operators of a controller, as the

@@ -14,8 +14,11 @@ import (
 // Processor says that the gateway is run for another company, which answers
 // its own requests (GDPR Art. 28(3)(e), DSR-11).
 type Processor struct {
-	To          string // mail address of that company's privacy contact
-	OnObjection string // "act": opt-outs bind here at once (default); "forward": they are only passed on
+	// BreachWithin is the time agreed for telling that company of a breach, from
+	// when it is known here (GDPR Art. 33(2)). Default 24 h.
+	BreachWithin time.Duration
+	To           string // mail address of that company's privacy contact
+	OnObjection  string // "act": opt-outs bind here at once (default); "forward": they are only passed on
 }
 
 // FlagProcessor marks a case that is to be passed on, not answered.

@@ -174,7 +174,7 @@ func (q *Queue) stageDelete(ctx context.Context, p redis.Pipeliner, c *Case, f m
 	p.ZRem(ctx, keyAll, c.Number)
 	p.ZRem(ctx, keyDue, c.Number)
 	p.ZRem(ctx, keyTouched, c.Number)
-	for _, m := range allReminders(c.Number) {
+	for _, m := range append(allReminders(c.Number), allBreachReminders(c.Number)...) {
 		p.ZRem(ctx, keyRemind, m)
 	}
 	p.SRem(ctx, keyPerson(subjectText(c.Subject)), c.Number)

@@ -20,14 +20,15 @@ const (
 type Duty string
 
 const (
-	Answer          Duty = "answer"           // answer the request, or refuse with reasons
-	Acknowledge     Duty = "acknowledge"      // confirm receipt
-	Stop            Duty = "stop"             // make an opt-out effective
-	BreachAuthority Duty = "breach-authority" // tell the authority
-	BreachPerson    Duty = "breach-person"    // tell the persons
-	Forward         Duty = "forward"          // a processor tells its controller
-	Complaint       Duty = "complaint"        // acknowledge a data protection complaint
-	Assist          Duty = "assist"           // a processor helps its customer with a request
+	Answer           Duty = "answer"            // answer the request, or refuse with reasons
+	Acknowledge      Duty = "acknowledge"       // confirm receipt
+	Stop             Duty = "stop"              // make an opt-out effective
+	BreachAuthority  Duty = "breach-authority"  // tell the authority
+	BreachPerson     Duty = "breach-person"     // tell the persons
+	BreachController Duty = "breach-controller" // a processor tells its controller of a breach
+	Forward          Duty = "forward"           // a processor tells its controller
+	Complaint        Duty = "complaint"         // acknowledge a data protection complaint
+	Assist           Duty = "assist"            // a processor helps its customer with a request
 )
 
 // Span is a length of time as laws write it. At most one field is set; the
@@ -62,6 +63,7 @@ var Rules = []Rule{
 	{ID: "EU-STOP", Regime: EU, Duty: Stop, From: date(2018, 5, 25), Source: "GDPR Art. 21(3), 7(3)"},
 	{ID: "EU-BREACH", Regime: EU, Duty: BreachAuthority, From: date(2018, 5, 25), Within: Span{Hours: 72}, Source: "GDPR Art. 33(1)"},
 	{ID: "EU-BREACH-PERSON", Regime: EU, Duty: BreachPerson, From: date(2018, 5, 25), Source: "GDPR Art. 34(1)"},
+	{ID: "EU-BREACH-CONTROLLER", Regime: EU, Duty: BreachController, From: date(2018, 5, 25), Within: Span{Hours: 24}, Source: "GDPR Art. 33(2); own period"},
 	{ID: "EU-FORWARD", Regime: EU, Duty: Forward, Within: Span{Business: 2}, Source: "GDPR Art. 28(3)(e); own period"},
 	{ID: "EU-ASSIST", Regime: EU, Duty: Assist, Within: Span{Days: 5}, Source: "GDPR Art. 28(3)(e); period agreed with the customer"},
 
