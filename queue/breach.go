@@ -162,15 +162,15 @@ func (q *Queue) Aware(ctx context.Context, number string, a Awareness) (Breach, 
 
 // breachClock works out by when who has to be told.
 func (q *Queue) breachClock(c *Case, a Awareness) Breach {
-	b := Breach{Reported: c.Received, Aware: a.At, By: a.Actor, Duty: "authority"}
+	b := Breach{Reported: c.Received, Aware: a.At.UTC(), By: a.Actor, Duty: "authority"}
 	k := q.controller(c.Controller)
 	calendar, loc := q.seat(k)
 	if role, ok := q.rules().Processors[k.ID]; ok {
 		b.Duty = "controller"
 		rule, _ := clock.ByID("EU-BREACH-CONTROLLER")
-		b.Rule, b.Due = rule.ID, rule.End(a.At, calendar, loc)
+		b.Rule, b.Due = rule.ID, rule.End(a.At, calendar, loc).UTC()
 		if role.BreachWithin > 0 {
-			b.Due = a.At.Add(role.BreachWithin)
+			b.Due = a.At.Add(role.BreachWithin).UTC()
 		}
 		return b
 	}
@@ -180,7 +180,7 @@ func (q *Queue) breachClock(c *Case, a Awareness) Breach {
 	}
 	if rule, ok := clock.Find(regime, clock.BreachAuthority, a.At); ok {
 		if b.Rule = rule.ID; !rule.Within.IsZero() {
-			b.Due = rule.End(a.At, calendar, loc)
+			b.Due = rule.End(a.At, calendar, loc).UTC()
 		}
 	}
 	return b

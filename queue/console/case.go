@@ -16,6 +16,7 @@ import (
 
 // caseView is what the page of a case shows.
 type caseView struct {
+	Breach   *breachView
 	Case     *queue.Case
 	Heading  string
 	Badges   []badge
@@ -132,6 +133,9 @@ func (v *visit) showCase(data map[string]any, typed replyForm) error {
 	cv.ReadOnly = !auth.Work().Allows(v.user.Roles)
 	cv.Clock = v.clock(p, &k)
 	loc := p.Zone(k.Controller)
+	if cv.Breach, err = v.breachOf(&k, loc); err != nil {
+		return err
+	}
 	cv.From = v.c.d.Cases.Person(&k).Plain()
 	if len(k.Mails) > 0 {
 		cv.FromName = shorten(k.Mails[0].FromName, 80)

@@ -50,6 +50,7 @@ type caseWhole struct {
 	Letters  []caseLetter      `json:"letters"`
 	Proposed map[string]string `json:"proposed"` // act → who proposed it
 	Holds    []caseHold        `json:"holds"`
+	Breach   *queue.Breach     `json:"breach,omitempty"`
 }
 
 // caseHold is an address that a mail named; it is not mailed until somebody
@@ -227,6 +228,11 @@ func showCase(c *call) (answer, error) {
 		return answer{}, err
 	}
 	out := caseWhole{caseRow: rowOf(&k), Mails: []caseMail{}, Events: []caseEvent{}, Tasks: tasksOf(tasks), Letters: []caseLetter{}, Proposed: proposed, Holds: []caseHold{}}
+	if b, known, err := c.a.d.Cases.BreachOf(c.ctx(), k.Number); err != nil {
+		return answer{}, err
+	} else if known {
+		out.Breach = &b
+	}
 	for _, h := range holds {
 		out.Holds = append(out.Holds, caseHold{holdName(h), h.Address.Plain(), h.Decided})
 	}

@@ -266,6 +266,17 @@ var trials = map[string]func(w *trialWorld, c *client){
 		c.wrong("PUT", "/cases/"+no+"/labels", object{"labels": []string{}}, "invalid")
 		c.wrong("PUT", "/cases/"+no+"/labels", object{"labels": []string{"gossip"}}, "invalid")
 	},
+	"breach": func(w *trialWorld, c *client) {
+		no := w.known(classifier.BreachReport)
+		var b object
+		c.wrong("POST", "/cases/"+no+"/breach", object{"what": "told", "at": "2026-11-01T10:00:00Z"}, "conflict")
+		c.wrong("POST", "/cases/"+no+"/breach", object{"what": "lunch", "at": "2026-11-01T10:00:00Z"}, "invalid")
+		c.want("POST", "/cases/"+no+"/breach", object{"what": "aware", "at": "2026-11-01T10:00:00+01:00", "note": "seen in logs"}, 200, &b)
+		require.Equal(w.t, "2026-11-04T09:00:00Z", b["due"])
+		c.want("POST", "/cases/"+no+"/breach", object{"what": "told", "at": "2026-11-02T10:00:00Z"}, 200, &b)
+		c.want("GET", "/cases/"+no, nil, 200, &b)
+		require.Equal(w.t, "told", b["breach"].(map[string]any)["outcome"])
+	},
 	"legalHold": func(w *trialWorld, c *client) {
 		no := w.known(classifier.Erasure)
 		var row caseRow
