@@ -73,6 +73,9 @@ func noteBound(index int, list []consent.Suppression, ids []string, flag string)
 				e.Action = ActHold
 				c.addFlag(FlagHold)
 			}
+			if s.Reason == consent.ErasurePending {
+				ch.add(fieldPending, ids[i])
+			}
 			ch.events = append(ch.events, e)
 		}
 		if flag != "" {

@@ -70,14 +70,18 @@ func (q *Queue) DecideHold(ctx context.Context, number string, h Hold, confirm b
 	if err != nil {
 		return err
 	}
+	var pending []string
 	if confirm {
 		for _, r := range asked(in) {
-			_, err := q.d.Optout.Suppress(ctx, consent.Suppression{
+			id, err := q.d.Optout.Suppress(ctx, consent.Suppression{
 				ID: "case:" + no + ":" + holdField(h.Mail, h.Index) + ":" + string(r), Time: q.o.Now(), Controller: in.Controller, Address: h.Address,
 				Scope: consent.ScopeController, Reason: r, Source: "privacy-mail", Case: no, Actor: actor,
 			})
 			if err != nil {
 				return fmt.Errorf("confirm hold of case %s: %w", no, err)
+			}
+			if r == consent.ErasurePending {
+				pending = append(pending, id)
 			}
 		}
 	}
@@ -91,6 +95,9 @@ func (q *Queue) DecideHold(ctx context.Context, number string, h Hold, confirm b
 	}
 	_, _, err = q.change(ctx, no, "", func(_ *Case, ch *changing) error {
 		ch.extra[holdField(h.Mail, h.Index)] = decided
+		if len(pending) > 0 {
+			ch.add(fieldPending, pending...)
+		}
 		ch.events = append(ch.events, Event{Actor: actor, Action: action, Reason: string(consent.Held), Note: reason, Data: map[string]string{"hold": holdField(h.Mail, h.Index)}})
 		return nil
 	})

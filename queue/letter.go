@@ -33,6 +33,7 @@ type Draft struct {
 	Reason   string // from a closed set; needed for deny and extend
 	Actor    string // "operator:<name>" or "rule"
 	Note     string
+	Ending   Ending // for ActDeny: what becomes of the stop that a request for erasure placed
 }
 
 // Reasons of an extension or refusal that the catalogue says in the person's
@@ -52,6 +53,7 @@ type Letter struct {
 	Step     reply.Step
 	At       time.Time // not before
 	Due      time.Time // new due date of an extension
+	Ending   Ending    // what becomes of the stop that a request for erasure placed
 }
 
 type storedLetter struct {
@@ -159,8 +161,11 @@ func (q *Queue) write(c *Case, d Draft) (Letter, error) {
 	if d.Effect == "" {
 		d.Effect = ActSent
 	}
+	if err := d.Ending.check(d.Actor); err != nil {
+		return Letter{}, err
+	}
 	d.Reason, d.Note = closeReason(d.Reason, d.Note)
-	l := Letter{To: d.To, Effect: d.Effect, Reason: d.Reason, Actor: d.Actor, Note: d.Note, Step: d.Step}
+	l := Letter{Ending: d.Ending, To: d.To, Effect: d.Effect, Reason: d.Reason, Actor: d.Actor, Note: d.Note, Step: d.Step}
 	if l.To.IsZero() && len(c.Mails) > 0 {
 		l.To = q.person(c.Mails[0])
 	}
@@ -391,6 +396,7 @@ func (q *Queue) effect(c *Case, ch *changing, l Letter, data map[string]string) 
 		e.Data["due"] = millis(l.Due)
 	}
 	ch.events = append(ch.events, e)
+	q.endStop(c, ch, l.Actor, l.Ending)
 	return nil
 }
 

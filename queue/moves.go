@@ -23,6 +23,7 @@ type Move struct {
 	Labels []classifier.Label // for ActLabel: what is asked, replacing what was
 	Owner  string             // for ActAssign
 	Data   map[string]string  // further closed facts for the record
+	Ending Ending             // for ActClose and ActWithdraw: what becomes of the stop that a request for erasure placed
 }
 
 // reasoned are the actions that need a reason.
@@ -82,7 +83,7 @@ func (m Move) check() error {
 	if _, ok := moves[m.Action]; !ok && !slices.Contains([]Action{ActLabel, ActAssign, ActNote}, m.Action) {
 		return fmt.Errorf("%w: %q is no act of a person", ErrMove, m.Action)
 	}
-	return nil
+	return m.Ending.check(m.Actor)
 }
 
 func (q *Queue) apply(c *Case, ch *changing, m Move) error {
@@ -129,6 +130,7 @@ func (q *Queue) apply(c *Case, ch *changing, m Move) error {
 		ch.unremind = append(ch.unremind, c.Number+" "+RemindUntil)
 	}
 	ch.events = append(ch.events, e)
+	q.endStop(c, ch, m.Actor, m.Ending)
 	return nil
 }
 
@@ -139,7 +141,7 @@ func (q *Queue) mergeTarget(ctx context.Context, no string, m Move) error {
 	if into == "" || into == no {
 		return fmt.Errorf("merge case %s: %w: another case has to be named", no, ErrMove)
 	}
-	c, _, _, err := q.load(ctx, no)
+	c, f, _, err := q.load(ctx, no)
 	if err != nil {
 		return err
 	}
@@ -151,6 +153,9 @@ func (q *Queue) mergeTarget(ctx context.Context, no string, m Move) error {
 			return fmt.Errorf("merge case %s into %s: %w: the other has to be live and of the same controller", no, into, ErrMove)
 		}
 		t.link(no)
+		if f[fieldPending] != "" { // its end decides on both
+			ch.add(fieldPending, splitWords(f[fieldPending])...)
+		}
 		same := t.Subject == c.Subject
 		if !same {
 			t.addFlag(FlagOtherSender)

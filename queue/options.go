@@ -35,6 +35,12 @@ type Releaser interface {
 	Release(ctx context.Context, r consent.Release) error
 }
 
+// Exchanger puts a lasting opt-out in the place of one that waits for an
+// erasure; *consent.Registry is one. Without it the waiting one stays.
+type Exchanger interface {
+	Exchange(ctx context.Context, old string, s consent.Suppression) (string, error)
+}
+
 // Outgoing is one mail of a case on its way to the relay's spool.
 type Outgoing = gateway.Outgoing
 

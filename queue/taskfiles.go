@@ -14,14 +14,9 @@ import (
 // keep notes a file of the vault with its case, so that it goes when the case
 // does.
 func (ch *changing) keep(id string) {
-	if id == "" {
-		return
+	if id != "" {
+		ch.add("vault", id)
 	}
-	list, ok := ch.extra["vault"]
-	if !ok {
-		list = ch.before["vault"]
-	}
-	ch.extra["vault"] = strings.TrimPrefix(list+","+id, ",")
 }
 
 // keepFiles seals the files that a system gave.

@@ -18,7 +18,7 @@ import (
 // job is one piece of work of the stream. It holds ids only.
 type job struct {
 	Case string `json:"case"`
-	Do   string `json:"do"` // "mail", "trail", "remind", "send", "fulfil", "hook", "destroy"
+	Do   string `json:"do"` // "mail", "trail", "remind", "send", "fulfil", "hook", "destroy", "stop"
 	N    string `json:"n"`  // index of mail, event, letter or task, or the reminder's kind
 	Try  string `json:"try"`
 }
@@ -222,6 +222,8 @@ func (q *Queue) do(ctx context.Context, j job) error {
 		return q.hook(ctx, j.Case, j.N)
 	case "destroy":
 		return q.destroyOriginal(ctx, j.Case, j.N)
+	case "stop":
+		return q.stop(ctx, j.Case)
 	}
 	return fmt.Errorf("%w: unknown work %q", errPermanent, j.Do)
 }
@@ -298,7 +300,7 @@ func (q *Queue) end(ctx context.Context, id string, j job, verb string, at time.
 // kindOf keeps the metric's label a closed set, whatever the stream holds.
 func kindOf(do string) string {
 	switch do {
-	case "mail", "trail", "remind", "send", "fulfil", "hook", "destroy":
+	case "mail", "trail", "remind", "send", "fulfil", "hook", "destroy", "stop":
 		return do
 	}
 	return "unknown"

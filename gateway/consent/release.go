@@ -58,6 +58,32 @@ func (r *Registry) Release(ctx context.Context, rel Release) error {
 	return r.closeAll(ctx, ids, pick, suppEntry{op: opRelease, actor: rel.Actor, why: rel.Reason, at: r.timeOr(rel.Time)})
 }
 
+// Exchange places s in the stead of a suppression of the same person that waits
+// for an erasure, once none comes: that one ends only when s, which reaches as
+// far, binds. So nothing restarts by itself, and what stands then is a no that
+// the person can take back. It gives the id of s. Errors wrap ErrRefused,
+// ErrNotFound where old is none that waits, ErrStoreUnavailable.
+func (r *Registry) Exchange(ctx context.Context, old string, s Suppression) (string, error) {
+	subject, id, err := parseID(old)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	if s.Scope != ScopeController || !liftable(s.Reason) {
+		return "", fmt.Errorf("%w: what takes the place of a pending erasure stops all marketing, and its person can take it back", ErrRefused)
+	}
+	ids, err := r.withMoved(ctx, []address.SubjectID{subject})
+	if err != nil {
+		return "", err
+	}
+	s.Address, s.Subject = address.Address{}, ids[len(ids)-1]
+	placed, err := r.Suppress(ctx, s)
+	if err != nil {
+		return "", err
+	}
+	pick := func(e suppEntry) bool { return e.id == id && e.reason == ErasurePending && e.scope == ScopeController }
+	return placed, r.closeAll(ctx, ids, pick, suppEntry{op: opRelease, actor: s.Actor, why: "in its place: " + placed, at: r.timeOr(s.Time)})
+}
+
 func (r *Registry) timeOr(t time.Time) int64 {
 	if t.IsZero() {
 		t = r.opts.Now()
