@@ -14,11 +14,14 @@ import (
 
 // Approval is an operator's wish that someone approves what can't be undone.
 type Approval struct {
-	What  string // EyesErase or EyesDeny
-	By    string // actor who asks
-	At    time.Time
-	Note  string
-	Draft *Draft // of a denial: the letter that leaves once it is approved; goes to the person's address
+	What string // EyesErase or EyesDeny
+	By   string // actor who asks
+	At   time.Time
+	Note string
+	// Address whose data is to be erased, where it is not the person's own; the
+	// zero Address is theirs.
+	Address address.Address `json:"-"`
+	Draft   *Draft          // of a denial: the letter that leaves once it is approved; goes to the person's address
 }
 
 // AskApproval writes down that an operator wants an act that another one has to
@@ -61,6 +64,12 @@ func (q *Queue) AskApproval(ctx context.Context, number string, a Approval) erro
 		c.addFlag(FlagApproval)
 		ch.extra["approval"], ch.extra["proposed:"+a.What] = key.Seal(raw, "approval:"+no), a.By
 		ch.extra["proposer:"+a.What] = cmp.Or(person, noPerson)
+		if a.What == EyesErase {
+			ch.extra[proposedFor] = ""
+		}
+		if a.What == EyesErase && !a.Address.IsZero() {
+			ch.extra[proposedFor] = q.o.Keyring.Identify(c.Controller, a.Address).ID.String()
+		}
 		ch.events = append(ch.events, Event{Actor: a.By, Action: ActPropose, Reason: a.What, Note: a.Note})
 		return nil
 	})
@@ -97,7 +106,7 @@ func (q *Queue) EndApproval(ctx context.Context, number, actor, reason, note str
 			return fmt.Errorf("end an approval nobody asked for: %w", ErrMove)
 		}
 		c.Flags = slices.DeleteFunc(c.Flags, func(f string) bool { return f == FlagApproval })
-		for _, f := range []string{"approval", "proposed:" + EyesErase, "proposed:" + EyesDeny, "proposer:" + EyesErase, "proposer:" + EyesDeny} {
+		for _, f := range []string{"approval", "proposed:" + EyesErase, "proposed:" + EyesDeny, "proposer:" + EyesErase, "proposer:" + EyesDeny, proposedFor} {
 			if ch.before[f] != "" {
 				ch.extra[f] = ""
 			}

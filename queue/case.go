@@ -36,6 +36,7 @@ type Case struct {
 	Role       string   // who may see it, from a confidential mailbox; "": every operator
 	Flags      []string // closed words: "alert", "no-address", "other-sender", "undeliverable", "trouble"
 	Linked     []string // numbers of related cases
+	Proven     []string // subject ids of further addresses whose owner was shown to ask; the person's own needs FlagIdentified alone
 	Version    int64
 	Mails      []Incoming
 }

@@ -191,6 +191,12 @@ func (c *Case) dropFlag(flag string) {
 	c.Flags = slices.DeleteFunc(c.Flags, func(f string) bool { return f == flag })
 }
 
+// doubt takes back that the person is known.
+func (c *Case) doubt() {
+	c.dropFlag(FlagIdentified)
+	c.Proven = nil
+}
+
 // asksMore adds labels to what a case asks. Who asked was shown for what was
 // asked before: a further right that needs proof needs it anew, for anybody may
 // write into a case (GDPR Art. 12(6)). proven tells that the proof covers them.
@@ -201,7 +207,7 @@ func (c *Case) asksMore(labels []classifier.Label, proven bool) (fresh bool) {
 		}
 		c.Labels, fresh = append(c.Labels, l), true
 		if !proven && slices.Contains(provable, l) {
-			c.dropFlag(FlagIdentified)
+			c.doubt()
 		}
 	}
 	return fresh

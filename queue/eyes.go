@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+
+	"postern/gateway/address"
 )
 
 // Propose is AskApproval without a letter.
@@ -37,6 +40,22 @@ func (q *Queue) secondEyes(ctx context.Context, c *Case, act, actor string) erro
 		return fmt.Errorf("read proposals of case %s: %w", c.Number, err)
 	}
 	return q.bothEyes(ctx, c, act, map[string]string{"proposed:" + act: text(f[0]), "proposer:" + act: text(f[1])}, actor)
+}
+
+// proposedFor is the field of the subject id whose erasure was proposed; "" is
+// the person's own.
+const proposedFor = "proposed-for"
+
+// sameAddress refuses, where erasure takes two operators, to erase under another
+// address than the one that was proposed.
+func (q *Queue) sameAddress(c *Case, proposed string, who address.Address) error {
+	if proposed == "" {
+		proposed = subjectText(c.Subject)
+	}
+	if q.fourEyes(c.Controller, EyesErase) && !slices.Contains(q.subjectIDs(c.Controller, who), proposed) {
+		return fmt.Errorf("case %s: %w: the erasure was proposed for another address", c.Number, ErrOrder)
+	}
+	return nil
 }
 
 // bothEyes compares who proposed an act, as the fields of the case have it,

@@ -96,6 +96,15 @@ func (q *Queue) Fulfil(ctx context.Context, number string, o Order) ([]Task, err
 	if who.IsZero() && len(c.Mails) > 0 {
 		who = q.person(c.Mails[0])
 	}
+	if o.Verb == fulfil.Erase && !o.DryRun {
+		proposed, err := q.rdb.HGet(ctx, keyCase(no), proposedFor).Result()
+		if err != nil && !isNil(err) {
+			return nil, fmt.Errorf("read proposals of case %s: %w", no, err)
+		}
+		if err := q.sameAddress(&c, proposed, who); err != nil {
+			return nil, err
+		}
+	}
 	if err := q.mayOrder(&c, o, who); err != nil {
 		return nil, fmt.Errorf("case %s: %w", no, err)
 	}
@@ -117,7 +126,7 @@ func (q *Queue) stillMay(ctx context.Context, c *Case, ch *changing, o Order, wh
 		return fmt.Errorf("case %s: %w", c.Number, err)
 	}
 	if o.Verb == fulfil.Erase && !o.DryRun {
-		return q.bothEyes(ctx, c, EyesErase, ch.before, o.Actor)
+		return errors.Join(q.bothEyes(ctx, c, EyesErase, ch.before, o.Actor), q.sameAddress(c, ch.before[proposedFor], who))
 	}
 	return nil
 }
@@ -139,6 +148,8 @@ func (q *Queue) mayOrder(c *Case, o Order, who address.Address) error {
 		return nil
 	case !slices.Contains(c.Flags, FlagIdentified):
 		return fmt.Errorf("%w: identity is neither shown nor waived", ErrOrder)
+	case !q.covers(c, who):
+		return fmt.Errorf("%w: identity was shown for another address: ask the owner of this one, or waive the proof for it with a reason", ErrOrder)
 	case slices.Contains(c.Flags, FlagNotMe):
 		return fmt.Errorf("%w: the owner of the address says they did not ask", ErrOrder)
 	case o.Verb == fulfil.Erase && slices.Contains(c.Flags, FlagNews):
@@ -241,7 +252,7 @@ func (q *Queue) ask(ctx context.Context, no string, o Order, who address.Address
 		}
 		ch.extra["tasks"] = strconv.Itoa(n)
 		if o.Verb == fulfil.Erase && !o.DryRun {
-			ch.extra["proposed:"+EyesErase] = ""
+			ch.extra["proposed:"+EyesErase], ch.extra[proposedFor] = "", ""
 		}
 		if !(Task{Verb: o.Verb, DryRun: o.DryRun}).waits() {
 			return nil

@@ -82,6 +82,7 @@ func (q *Queue) Challenge(ctx context.Context, number string, to address.Address
 	_, err = q.enqueue(ctx, no, l, func(_ *Case, ch *changing) error {
 		ch.extra["challenge"], ch.extra["challenge-until"], ch.extra["challenge-at"] = hash, millis(until), millis(q.o.Now())
 		ch.extra["challenge-answer"] = ""
+		ch.extra["challenge-for"] = q.o.Keyring.Identify(c.Controller, l.To).ID.String()
 		ch.remind = append(ch.remind, [2]string{no + " " + RemindProof, millis(until)})
 		return nil
 	})
@@ -166,12 +167,13 @@ func (q *Queue) Confirm(ctx context.Context, token string, yes bool) error {
 		if !yes {
 			ch.extra["challenge-answer"] = "no"
 			c.addFlag(FlagNotMe)
-			c.dropFlag(FlagIdentified)
+			c.doubt()
 			warned = true
 			ch.events = append(ch.events, Event{Actor: "link", Action: ActAlert, Reason: "not-me"})
 			return nil
 		}
 		ch.extra["challenge-answer"] = "yes"
+		c.proves(ch.before["challenge-for"])
 		return q.apply(c, ch, Move{Action: ActIdentify, Actor: "link", Reason: "confirmed-by-link"})
 	})
 	if warned {
@@ -229,6 +231,20 @@ func (q *Queue) LinkKind(ctx context.Context, token string) (string, error) {
 	_, kind, _, err := q.findLink(ctx, token)
 	kind, _, _ = strings.Cut(kind, ":")
 	return kind, err
+}
+
+// proves notes whose address was shown to be that of who asks.
+func (c *Case) proves(subject string) {
+	if subject != "" && subject != subjectText(c.Subject) && !slices.Contains(c.Proven, subject) {
+		c.Proven = append(c.Proven, subject)
+	}
+}
+
+// covers tells whether the proof of who asks covers an address: the person's
+// own, or one whose owner confirmed, or that an operator named with the waiver.
+func (q *Queue) covers(c *Case, a address.Address) bool {
+	own := append([]string{subjectText(c.Subject)}, c.Proven...)
+	return slices.ContainsFunc(q.subjectIDs(c.Controller, a), func(id string) bool { return slices.Contains(own, id) })
 }
 
 // identified marks the person as known and, where the controller's authority

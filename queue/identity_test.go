@@ -16,13 +16,19 @@ var linkPattern = regexp.MustCompile(`https://mail\.shop\.example\.org/case/([a-
 // challenge sends one and gives the token of its link.
 func (w *world) challenge(no string) string {
 	w.t.Helper()
-	require.NoError(w.t, w.q.Challenge(ctx, no, address.MustParse("onfile@example.com"), "operator:eve"))
+	return w.challengeTo(no, "onfile@example.com")
+}
+
+// challengeTo asks the owner of an address and gives the link they got.
+func (w *world) challengeTo(no, to string) string {
+	w.t.Helper()
+	require.NoError(w.t, w.q.Challenge(ctx, no, address.MustParse(to), "operator:eve"))
 	w.drain()
 	letters, status, err := w.q.Letters(ctx, no)
 	require.NoError(w.t, err)
 	last := len(letters) - 1
 	require.Equal(w.t, "sent", status[last])
-	require.Equal(w.t, "onfile@example.com", letters[last].To.Plain())
+	require.Equal(w.t, to, letters[last].To.Plain())
 	m := linkPattern.FindStringSubmatch(letters[last].Text)
 	require.NotNil(w.t, m)
 	return m[1]

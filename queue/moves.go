@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/classifier"
+	"postern/gateway/address"
 )
 
 // Move is one act on a case that needs no letter.
@@ -23,7 +24,12 @@ type Move struct {
 	Labels []classifier.Label // for ActLabel: what is asked, replacing what was
 	Owner  string             // for ActAssign
 	Data   map[string]string  // further closed facts for the record
-	Ending Ending             // for ActClose and ActWithdraw: what becomes of the stop that a request for erasure placed
+	// Address for ActIdentify: that the proof is waived for, beside the person's own.
+	Address address.Address
+	// SamePerson for ActMerge says how it is known that the two cases, which come
+	// from different addresses, are of one person; sealed at rest.
+	SamePerson string
+	Ending     Ending // for ActClose and ActWithdraw: what becomes of the stop that a request for erasure placed
 }
 
 // reasoned are the actions that need a reason.
@@ -104,6 +110,9 @@ func (q *Queue) apply(c *Case, ch *changing, m Move) error {
 	switch m.Action {
 	case ActLabel:
 		e.Data["was"], e.Data["labels"] = joinLabels(c.Labels), joinLabels(m.Labels)
+		if slices.ContainsFunc(m.Labels, func(l classifier.Label) bool { return slices.Contains(provable, l) && !slices.Contains(c.Labels, l) }) {
+			c.doubt() // the person was not asked about that
+		}
 		c.Labels, c.Abstain = slices.Clone(m.Labels), false
 	case ActAssign:
 		c.Owner = m.Owner
@@ -118,6 +127,9 @@ func (q *Queue) apply(c *Case, ch *changing, m Move) error {
 			e.Data["until"] = millis(m.Until)
 		}
 	case ActIdentify:
+		if !m.Address.IsZero() {
+			c.proves(q.o.Keyring.Identify(c.Controller, m.Address).ID.String())
+		}
 		q.identified(c, ch)
 	case ActReopen:
 		p := q.periodByRule(c)
@@ -156,7 +168,14 @@ func (q *Queue) mergeTarget(ctx context.Context, no string, m Move) error {
 		if f[fieldPending] != "" { // its end decides on both
 			ch.add(fieldPending, splitWords(f[fieldPending])...)
 		}
-		same := t.Subject == c.Subject
+		same := !c.Subject.IsZero() && t.Subject == c.Subject
+		e := Event{Actor: m.Actor, Action: ActNote, Reason: "merged-in", Data: map[string]string{"case": no}}
+		if !same {
+			if strings.TrimSpace(m.SamePerson) == "" {
+				return fmt.Errorf("merge case %s into %s: %w: they come from two addresses: say how it is known that one person wrote both", no, into, ErrMove)
+			}
+			e.Note, e.Data["same-person"] = m.SamePerson, "said"
+		}
 		if !same {
 			t.addFlag(FlagOtherSender)
 		}
@@ -171,7 +190,8 @@ func (q *Queue) mergeTarget(ctx context.Context, no string, m Move) error {
 			ch.due, ch.unremind = millis(t.Due), clockReminders(into)
 			ch.remind = remindMembers(into, p.reminders(t.Received), q.o.Now())
 		}
-		ch.events = append(ch.events, Event{Actor: m.Actor, Action: ActNote, Reason: "merged-in", Data: map[string]string{"case": no, "due": millis(t.Due)}})
+		e.Data["due"] = millis(t.Due)
+		ch.events = append(ch.events, e)
 		return nil
 	})
 	return err

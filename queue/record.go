@@ -37,6 +37,7 @@ func (c *Case) fields() map[string]string {
 		"role":       c.Role,
 		"flags":      strings.Join(c.Flags, ","),
 		"linked":     strings.Join(c.Linked, ","),
+		"proven":     strings.Join(c.Proven, ","),
 	}
 }
 
@@ -61,7 +62,7 @@ func parseCase(no string, f map[string]string) (*Case, error) {
 		Regime: one(f["regime"]), Rule: one(f["rule"]), Asker: one(f["asker"]), Received: fromMillis(f["received"]),
 		OpenedAt: fromMillis(f["opened"]), Due: fromMillis(f["due"]), Extended: f["extended"] == "true",
 		EndedAt: fromMillis(f["ended"]), Grade: Grade(one(f["grade"])), Owner: one(f["owner"]), Role: f["role"],
-		Flags: splitWords(f["flags"]), Linked: splitWords(f["linked"]),
+		Flags: splitWords(f["flags"]), Linked: splitWords(f["linked"]), Proven: splitWords(f["proven"]),
 	}
 	c.Version, _ = strconv.ParseInt(f["v"], 10, 64)
 	if f["subject"] != "" {

@@ -55,6 +55,7 @@ func (q *Queue) Split(ctx context.Context, number string, labels []classifier.La
 		k.Owner, k.Role, k.Due, k.Rule, k.Extended = c.Owner, c.Role, c.Due, c.Rule, c.Extended
 		if slices.Contains(c.Flags, FlagIdentified) {
 			k.addFlag(FlagIdentified)
+			k.Proven = slices.Clone(c.Proven)
 		}
 		p := q.periodByRule(k)
 		p.due = k.Due
@@ -224,33 +225,13 @@ func (q *Queue) Bulk(ctx context.Context, numbers []string, do func(context.Cont
 
 // BulkMove moves many cases alike: assign, label, merge, note, close. Only cases
 // of one person are merged so: what ends in another's case would be answered to
-// them alone. Who writes from two addresses is merged by Move.
+// them alone. Who writes from two addresses is merged by Move, with a word on it.
 func (q *Queue) BulkMove(ctx context.Context, numbers []string, m Move) []BulkResult {
+	m.SamePerson = "" // said of one case at a time
 	return q.Bulk(ctx, numbers, func(ctx context.Context, no string) error {
-		if m.Action == ActMerge {
-			if err := q.onePerson(ctx, no, FindCaseNo(m.Into)); err != nil {
-				return err
-			}
-		}
 		_, err := q.Move(ctx, no, m)
 		return err
 	})
-}
-
-// onePerson refuses two cases that are not known to be of the same person.
-func (q *Queue) onePerson(ctx context.Context, no, into string) error {
-	a, _, _, err := q.load(ctx, no)
-	if err != nil {
-		return err
-	}
-	b, _, _, err := q.load(ctx, into)
-	if err != nil {
-		return err
-	}
-	if a.Subject.IsZero() || a.Subject != b.Subject {
-		return fmt.Errorf("merge case %s into %s: %w: they are of two persons", no, into, ErrMove)
-	}
-	return nil
 }
 
 // BulkReply sends many cases the same draft, each in the person's language: as
