@@ -56,6 +56,14 @@ type caseOrder struct {
 	ID      string
 	Tick    string
 	Data    []byte
+
+	SamePerson string // how it is known that two cases are of one person
+	Stop       string // keep or lift: what becomes of the stop that a request for erasure placed
+	StopWhy    string
+}
+
+func (r caseOrder) ending() queue.Ending {
+	return queue.Ending{Stop: queue.Stop(r.Stop), Why: r.StopWhy}
 }
 
 // caseAnswer is what a verb on cases did: in words for people, and as data.
@@ -89,7 +97,7 @@ func (n *node) caseActions() []operation {
 		"cases/address-holds": n.addressHolds, "cases/address-hold": n.decideAddressHold, "cases/support": n.handOver,
 		"cases/new": n.newCase, "cases/earlier": n.earlierCases, "cases/mailed-by": n.mailedBy,
 		"cases/attach": n.attachFile, "cases/scan": n.openScan, "cases/judge": n.judgeCase,
-		"cases/breach": n.breachCase,
+		"cases/breach": n.breachCase, "cases/marketing": n.decideStop,
 	}
 	out := make([]operation, 0, len(acts))
 	for name, act := range acts {
@@ -100,7 +108,8 @@ func (n *node) caseActions() []operation {
 
 // moveCases does one move to one or many cases: Verb is the action.
 func (n *node) moveCases(ctx context.Context, r caseOrder) (caseAnswer, error) {
-	m := queue.Move{Action: queue.Action(r.Verb), Actor: r.Actor, Reason: r.Reason, Note: r.Note, Into: r.Into, Owner: r.Owner, Until: r.Until, Labels: labelsOf(r.Labels)}
+	m := queue.Move{Action: queue.Action(r.Verb), Actor: r.Actor, Reason: r.Reason, Note: r.Note, Into: r.Into, Owner: r.Owner, Until: r.Until, Labels: labelsOf(r.Labels),
+		SamePerson: r.SamePerson, Ending: r.ending()}
 	if m.Action == queue.ActAssign {
 		deputy, err := n.queue.Deputy(ctx, r.Owner)
 		if err != nil {
@@ -110,9 +119,19 @@ func (n *node) moveCases(ctx context.Context, r caseOrder) (caseAnswer, error) {
 			m.Note = strings.TrimSpace(m.Note + " " + r.Owner + " is away, deputy: " + deputy)
 		}
 	}
+	var err error
+	if m.Address, err = r.toAddress(); err != nil {
+		return caseAnswer{}, err
+	}
 	numbers := r.Numbers
 	if len(numbers) == 0 {
 		numbers = []string{r.Number}
+	}
+	if len(numbers) == 1 { // what is said of one case only, as SamePerson
+		if _, err := n.queue.Move(ctx, numbers[0], m); err != nil {
+			return caseAnswer{}, err
+		}
+		return n.moved(ctx, numbers[0], r.Verb)
 	}
 	var errs []error
 	done := 0
@@ -126,17 +145,39 @@ func (n *node) moveCases(ctx context.Context, r caseOrder) (caseAnswer, error) {
 	if err := errors.Join(errs...); err != nil {
 		return caseAnswer{}, fmt.Errorf("%d of %d done; %w", done, len(numbers), err)
 	}
-	if len(numbers) > 1 {
-		return said("%d cases: %s.", done, r.Verb), nil
-	}
-	k, _, err := n.queue.Show(ctx, numbers[0])
+	return said("%d cases: %s.", done, r.Verb), nil
+}
+
+// moved tells what a move did, and what is still to be decided.
+func (n *node) moved(ctx context.Context, number, verb string) (caseAnswer, error) {
+	k, _, err := n.queue.Show(ctx, number)
 	if err != nil {
 		return caseAnswer{}, err
 	}
-	row := rowOf(k)
-	a := said("Case %s: %s. It is %s now.", k.Number, r.Verb, k.State)
-	a.Case = &row
+	return n.about(ctx, k.Number, said("Case %s: %s. It is %s now.", k.Number, verb, k.State))
+}
+
+// toAddress reads --to; the zero Address where it was left out.
+func (r caseOrder) toAddress() (address.Address, error) {
+	if r.To == "" {
+		return address.Address{}, nil
+	}
+	a, err := address.Parse(r.To)
+	if err != nil {
+		return a, errors.New("--to is not a mail address")
+	}
 	return a, nil
+}
+
+// decideStop decides what becomes of the stop that a request for erasure placed.
+func (n *node) decideStop(ctx context.Context, r caseOrder) (caseAnswer, error) {
+	if err := n.queue.DecideStop(ctx, r.Number, r.ending(), r.Actor); err != nil {
+		return caseAnswer{}, err
+	}
+	if queue.Stop(r.Stop) == queue.StopLift {
+		return said("The stop that the request for erasure placed is lifted. What else the person said no to stands."), nil
+	}
+	return said("The stop lasts; the person may end it by signing up anew."), nil
 }
 
 func labelsOf(words []string) []classifier.Label {
@@ -183,13 +224,9 @@ func (n *node) draftOf(ctx context.Context, r caseOrder) (queue.Draft, string, e
 	if r.Reason != "" {
 		d.Reason = r.Reason
 	}
-	d.Note = r.Note
-	if r.To != "" {
-		if d.To, err = address.Parse(r.To); err != nil {
-			return d, "", errors.New("--to is not a mail address")
-		}
-	}
-	return d, hint, nil
+	d.Note, d.Ending = r.Note, r.ending()
+	d.To, err = r.toAddress()
+	return d, hint, err
 }
 
 // letterView is a letter for the terminal.
@@ -251,12 +288,9 @@ func (n *node) identifyCase(ctx context.Context, r caseOrder) (caseAnswer, error
 		r.Reason = "waived"
 		return n.moveCases(ctx, r)
 	}
-	var to address.Address
-	if r.To != "" {
-		var err error
-		if to, err = address.Parse(r.To); err != nil {
-			return caseAnswer{}, errors.New("--to is not a mail address")
-		}
+	to, err := r.toAddress()
+	if err != nil {
+		return caseAnswer{}, err
 	}
 	if err := n.queue.Challenge(ctx, r.Number, to, r.Actor); err != nil {
 		return caseAnswer{}, err
@@ -265,7 +299,11 @@ func (n *node) identifyCase(ctx context.Context, r caseOrder) (caseAnswer, error
 }
 
 func (n *node) proposeCase(ctx context.Context, r caseOrder) (caseAnswer, error) {
-	return said("Proposed: %s. Another operator has to give it.", r.Verb), n.queue.Propose(ctx, r.Number, r.Verb, r.Actor, r.Note)
+	to, err := r.toAddress()
+	if err != nil {
+		return caseAnswer{}, err
+	}
+	return said("Proposed: %s. Another operator has to give it.", r.Verb), n.queue.AskApproval(ctx, r.Number, queue.Approval{What: r.Verb, By: r.Actor, Note: r.Note, Address: to})
 }
 
 func (n *node) splitCase(ctx context.Context, r caseOrder) (caseAnswer, error) {

@@ -94,16 +94,20 @@ func (c *cli) caseMoves() []*cobra.Command {
 		cmd.Flags().StringVar(&o.Note, "note", "", "free words, sealed at rest")
 		return cmd, o
 	}
-	reasoned := func(use, short, def string, action queue.Action) *cobra.Command {
+	reasoned := func(use, short, def string, action queue.Action) (*cobra.Command, *caseOrder) {
 		cmd, o := move(use, short, action, cobra.MinimumNArgs(1), many)
 		cmd.Flags().StringVar(&o.Reason, "reason", def, "why, a short word for the record")
+		return cmd, o
+	}
+	stopping := func(cmd *cobra.Command, o *caseOrder) *cobra.Command {
+		stopFlags(cmd, o)
 		return cmd
 	}
 	start, _ := move("start NUMBER", "Take a case up", queue.ActStart, cobra.ExactArgs(1), one)
-	answered := reasoned("answered NUMBER...", "Note that the answer was given on paper, by telephone or in person: --reason by-post|by-phone|in-person", "by-post", queue.ActAnswer)
-	closing := reasoned("close NUMBER...", "Close cases that are done", "done", queue.ActClose)
-	reopen := reasoned("reopen NUMBER...", "Open an ended case again", "incomplete", queue.ActReopen)
-	withdraw := reasoned("withdraw NUMBER...", "Note that the person took the request back", "by-person", queue.ActWithdraw)
+	answered, _ := reasoned("answered NUMBER...", "Note that the answer was given on paper, by telephone or in person: --reason by-post|by-phone|in-person", "by-post", queue.ActAnswer)
+	closing := stopping(reasoned("close NUMBER...", "Close cases that are done", "done", queue.ActClose))
+	reopen, _ := reasoned("reopen NUMBER...", "Open an ended case again", "incomplete", queue.ActReopen)
+	withdraw := stopping(reasoned("withdraw NUMBER...", "Note that the person took the request back", "by-person", queue.ActWithdraw))
 	assign, _ := move("assign OPERATOR NUMBER...", "Put an operator in charge", queue.ActAssign, cobra.MinimumNArgs(2), func(args []string, o *caseOrder) error {
 		o.Owner = args[0]
 		return many(args[1:], o)
@@ -119,6 +123,7 @@ func (c *cli) caseMoves() []*cobra.Command {
 	merge, into := move("merge NUMBER...", "Merge duplicates into another case: the earliest receipt counts", queue.ActMerge, cobra.MinimumNArgs(1), many)
 	merge.Flags().StringVar(&into.Into, "into", "", "the case that lives on (needed)")
 	merge.Flags().StringVar(&into.Reason, "reason", "duplicate", "why")
+	merge.Flags().StringVar(&into.SamePerson, "same-person", "", "for one case from another address: how it is known that one person wrote both")
 	_ = merge.MarkFlagRequired("into")
 	until := ""
 	wait, w := move("wait NUMBER", "Wait until a date; the clock runs on", queue.ActWait, cobra.ExactArgs(1), func(args []string, o *caseOrder) error {
@@ -132,7 +137,18 @@ func (c *cli) caseMoves() []*cobra.Command {
 	wait.Flags().StringVar(&until, "until", "", "the date, as 2026-12-10")
 	wait.Flags().StringVar(&w.Reason, "reason", "", "what is waited for (needed)")
 	_ = wait.MarkFlagRequired("reason")
-	return []*cobra.Command{start, answered, closing, reopen, withdraw, assign, note, label, merge, wait}
+	market, mk := c.act("marketing NUMBER keep|lift", "Decide whether the stop to advertising that a request for erasure placed lasts, where none was carried out", cobra.ExactArgs(2), "cases/marketing", func(args []string, o *caseOrder) error {
+		o.Number, o.Stop = args[0], args[1]
+		return nil
+	})
+	market.Flags().StringVar(&mk.StopWhy, "reason", "", "why it is lifted (needed for lift)")
+	return []*cobra.Command{start, answered, closing, reopen, withdraw, assign, note, label, merge, wait, market}
+}
+
+// stopFlags let an end of a case decide on the stop to advertising.
+func stopFlags(cmd *cobra.Command, o *caseOrder) {
+	cmd.Flags().StringVar(&o.Stop, "marketing", "", "keep (default) or lift the stop that a request for erasure placed, where none was carried out")
+	cmd.Flags().StringVar(&o.StopWhy, "marketing-reason", "", "why it is lifted (needed for lift)")
 }
 
 // letterVerbs are the verbs that write to the person.
@@ -189,6 +205,7 @@ func (c *cli) letterVerbs() []*cobra.Command {
 	extend.Flags().StringVar(&e.Reason, "why", "complexity", "complexity or number: the letter says it in the person's language")
 	deny, d := letter("deny NUMBER", "Refuse with a reason, naming authority and court (Art. 12(4))", "denied", queue.ActDeny)
 	deny.Flags().StringVar(&d.Reason, "why", "", "one of "+strings.Join(queue.Reasons, ", ")+", which the letter says in the person's language, or a word of yours with --reason (needed)")
+	stopFlags(deny, d)
 	_ = deny.MarkFlagRequired("why")
 	for _, x := range []struct {
 		cmd *cobra.Command
@@ -238,13 +255,14 @@ func numbered(args []string, o *caseOrder) (err error) {
 // identityVerbs are the verbs before the systems act.
 func (c *cli) identityVerbs() []*cobra.Command {
 	identity, i := c.act("identity NUMBER", "Ask the address on file whether its owner made the request", cobra.ExactArgs(1), "cases/identity", one)
-	identity.Flags().StringVar(&i.To, "to", "", "address on file; default the sender's")
+	identity.Flags().StringVar(&i.To, "to", "", "address on file, asked or waived for beside the sender's; default what a lookup gave, else the sender's")
 	identity.Flags().StringVar(&i.Reason, "waive", "", "no proof is needed, with the reason")
 	propose, p := c.act("propose NUMBER erase|deny", "Propose what another operator has to give (four eyes)", cobra.ExactArgs(2), "cases/propose", func(args []string, o *caseOrder) error {
 		o.Number, o.Verb = args[0], args[1]
 		return nil
 	})
 	propose.Flags().StringVar(&p.Note, "note", "", "remark for the record")
+	propose.Flags().StringVar(&p.To, "address", "", "for erase: address in the systems; default the person's")
 	return []*cobra.Command{identity, propose, c.approveVerb()}
 }
 
@@ -267,7 +285,7 @@ func (c *cli) approveVerb() *cobra.Command {
 			return c.order(ctx, "cases/fulfil", o)
 		})}
 	cmd.Flags().StringVar(&o.Confirm, "confirm", "", "the case number, for scripts")
-	cmd.Flags().StringVar(&o.Address, "address", "", "address in the systems; default the person's")
+	cmd.Flags().StringVar(&o.Address, "address", "", "address in the systems, which identity was shown for; default the person's")
 	return cmd
 }
 
@@ -295,7 +313,7 @@ func (c *cli) systemVerbs() []*cobra.Command {
 		return nil
 	})
 	order.Flags().BoolVar(&f.DryRun, "dry-run", false, "ask what would happen")
-	order.Flags().StringVar(&f.Address, "address", "", "address in the systems; default the person's")
+	order.Flags().StringVar(&f.Address, "address", "", "address in the systems, which identity was shown for; default the person's")
 	order.Flags().StringToStringVar(&f.Values, "fact", nil, "what is to be corrected, as name=\"...\"")
 	retry, _ := c.act("retry NUMBER TASK", "Ask a system again that failed", cobra.ExactArgs(2), "cases/retry", numbered)
 	var files []string

@@ -61,7 +61,7 @@ func (n *node) newConsole(poller *intake.Poller) (*console.Console, error) {
 	return console.New(console.Deps{
 		Cases: n.queue, Users: users, OIDC: provider, Trail: n.trail, Tokens: n.tokens(), Streams: n.engine.Streams, Prover: n.trail,
 		Modes: n.engine, Traffic: n.report, Spool: n.spool, Persons: n.consent, Records: n.books, Log: n.trail,
-		Verify: n.verifyLedger, Processing: n.cfg.processing,
+		Verify: n.verifyLedger, Processing: func() []console.Processing { return n.config().processing() },
 		Rules: consoleRules{n, poller}, Texts: n.edits, SignUps: signUps,
 		Original: n.original,
 		Alarms:   func(ctx context.Context) []console.Alarm { return n.alarms(ctx, poller) },

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"postern/classifier"
@@ -67,6 +68,25 @@ func assign(c *call) (answer, error) {
 type moveRequest struct {
 	Reason string `json:"reason"`
 	Note   string `json:"note"`
+	endingRequest
+}
+
+// endingRequest decides on the stop to advertising that a request for erasure
+// placed, where the case ends without one.
+type endingRequest struct {
+	Marketing       string `json:"marketing"` // keep (default) or lift
+	MarketingReason string `json:"marketing_reason"`
+}
+
+func (r endingRequest) ending() (queue.Ending, error) {
+	e := queue.Ending{Stop: queue.Stop(r.Marketing), Why: r.MarketingReason}
+	switch {
+	case e.Stop != "" && e.Stop != queue.StopKeep && e.Stop != queue.StopLift:
+		return e, bad("marketing", "is neither keep nor lift")
+	case e.Stop == queue.StopLift && strings.TrimSpace(e.Why) == "":
+		return e, bad("marketing_reason", "is needed to lift the stop")
+	}
+	return e, nil
 }
 
 func closeCase(c *call) (answer, error) {
@@ -74,7 +94,11 @@ func closeCase(c *call) (answer, error) {
 	if err := c.read(&r); err != nil {
 		return answer{}, err
 	}
-	return c.move(queue.Move{Action: queue.ActClose, Reason: r.Reason, Note: r.Note})
+	e, err := r.ending()
+	if err != nil {
+		return answer{}, err
+	}
+	return c.move(queue.Move{Action: queue.ActClose, Reason: r.Reason, Note: r.Note, Ending: e})
 }
 
 type labelsRequest struct {
@@ -184,14 +208,14 @@ func identify(c *call) (answer, error) {
 	if err := c.read(&r); err != nil {
 		return answer{}, err
 	}
-	if r.Waive != "" {
-		return c.move(queue.Move{Action: queue.ActIdentify, Reason: "waived", Note: r.Waive + " " + r.Note})
-	}
-	k, _, err := c.open()
+	to, err := letterTo(r.To)
 	if err != nil {
 		return answer{}, err
 	}
-	to, err := letterTo(r.To)
+	if r.Waive != "" {
+		return c.move(queue.Move{Action: queue.ActIdentify, Reason: "waived", Note: r.Waive + " " + r.Note, Address: to})
+	}
+	k, _, err := c.open()
 	if err != nil {
 		return answer{}, err
 	}
@@ -302,27 +326,45 @@ type reasonedRequest struct {
 	Note     string `json:"note"`
 }
 
-func (c *call) reasoned(template reply.Step, effect queue.Action) (answer, error) {
+type denialRequest struct {
+	reasonedRequest
+	endingRequest
+}
+
+func (c *call) reasoned(r reasonedRequest, template reply.Step, effect queue.Action, e queue.Ending) (answer, error) {
+	if r.Reason == "" || r.Because == "" {
+		return answer{}, bad("reason", "and because are needed")
+	}
+	return c.letter(queue.Draft{Step: template, Values: reply.Values{"reason": r.Because}, Effect: effect, Reason: r.Reason, Language: r.Language, Note: r.Note, Ending: e}, "", false)
+}
+
+// extend prolongs the period, with notice and reason (GDPR Art. 12(3)).
+func extend(c *call) (answer, error) {
 	var r reasonedRequest
 	if err := c.read(&r); err != nil {
 		return answer{}, err
 	}
-	if r.Reason == "" || r.Because == "" {
-		return answer{}, bad("reason", "and because are needed")
-	}
-	return c.letter(queue.Draft{Step: template, Values: reply.Values{"reason": r.Because}, Effect: effect, Reason: r.Reason, Language: r.Language, Note: r.Note}, "", false)
+	return c.reasoned(r, "extension", queue.ActExtend, queue.Ending{})
 }
-
-// extend prolongs the period, with notice and reason (GDPR Art. 12(3)).
-func extend(c *call) (answer, error) { return c.reasoned("extension", queue.ActExtend) }
 
 // deny refuses, naming authority and court (GDPR Art. 12(4)). Where the
 // controller asks for four eyes another one proposed it.
-func deny(c *call) (answer, error) { return c.reasoned("denied", queue.ActDeny) }
+func deny(c *call) (answer, error) {
+	var r denialRequest
+	if err := c.read(&r); err != nil {
+		return answer{}, err
+	}
+	e, err := r.ending()
+	if err != nil {
+		return answer{}, err
+	}
+	return c.reasoned(r.reasonedRequest, "denied", queue.ActDeny, e)
+}
 
 type proposeRequest struct {
-	Act  string `json:"act"`
-	Note string `json:"note"`
+	Act     string `json:"act"`
+	Note    string `json:"note"`
+	Address string `json:"address"` // for erase: in the systems; "" the person's
 }
 
 // propose asks for what another operator has to give.
@@ -335,7 +377,11 @@ func propose(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if err := c.a.d.Cases.AskApproval(c.ctx(), k.Number, queue.Approval{What: r.Act, By: c.actor(), Note: r.Note}); err != nil {
+	to, err := letterTo(r.Address)
+	if err != nil {
+		return answer{}, err
+	}
+	if err := c.a.d.Cases.AskApproval(c.ctx(), k.Number, queue.Approval{What: r.Act, By: c.actor(), Note: r.Note, Address: to}); err != nil {
 		return answer{}, err
 	}
 	return none()
