@@ -73,7 +73,7 @@ func plainAddress(v string) string {
 		v = f[0]
 	}
 	v = strings.Trim(v, "<>\"' ()[];,")
-	if at := strings.LastIndexByte(v, '@'); at <= 0 || at == len(v)-1 {
+	if at := strings.LastIndexByte(v, '@'); at <= 0 || at == len(v)-1 || strings.ContainsAny(v, "<>") {
 		return ""
 	}
 	return v
