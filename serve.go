@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -54,16 +53,9 @@ func newLogger(c LogConfig, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
-// gcPercent trades a little CPU for less garbage in memory. GOGC in
-// the environment overrides it.
-const gcPercent = 60
-
 // serve runs a node until ctx ends: opens the rooms, starts what takes mail
 // last, and stops it first.
 func serve(ctx context.Context, cfg *Config, o nodeOptions) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	n, err := openNode(ctx, cfg, o)
 	if err != nil {
 		return err
@@ -473,8 +465,11 @@ func (n *node) mayReport(m *spool.Message) bool {
 // outcome feeds final refusals of marketing recipients to the registry: a
 // mailbox that does not exist is not written to for ever.
 func (n *node) outcome(ctx context.Context, o delivery.Outcome) {
+	if o.State != spool.Failed || !strings.HasPrefix(o.Status, "5.1.") {
+		return
+	}
 	st, _ := n.engine.Streams().ByNumber(o.Stream)
-	if st.Kind != stream.Marketing || o.State != spool.Failed || !strings.HasPrefix(o.Status, "5.1.") {
+	if st.Kind != stream.Marketing {
 		return
 	}
 	addr := o.Message.Recipients[o.Recipient].Address

@@ -227,16 +227,17 @@ func (e *Engine) choose(r *rules, env *Envelope, m *message) (stream.Stream, *De
 func (e *Engine) judgeAll(ctx context.Context, r *rules, env *Envelope, p *plan, m *message, sender *Denial) *decision {
 	st := p.st
 	d := &decision{st: st, mode: r.mode(st), msgHash: p.idHash, verdicts: make([]verdict, len(env.Recipients))}
-	unknown := false
+	unknown, allowed := false, 0
 	d.answers, unknown = e.answers(ctx, env, st)
 	for i := range env.Recipients {
 		d.verdicts[i] = judge(question{Kind: st.Kind, Mode: d.mode, Purpose: st.Purpose, StoreDown: st.StoreDown, Null: env.ReversePath.IsZero(),
 			Sender: sender, Unknown: unknown, Answer: d.answers[i]})
-		e.met.verdict("data", st.Name, d.verdicts[i])
+		allowed += e.met.verdict("data", st.Name, d.verdicts[i])
 		if w := d.verdicts[i].Would; w != nil && e.opts.Report != nil {
 			e.opts.Report.Would(Would{Stream: st.Name, Reason: w.Reason, Client: env.Grant.Client, Sender: m.fromDomain(), Day: e.opts.Now().UTC()})
 		}
 	}
+	e.met.allowed("data", st.Name, allowed)
 	return d
 }
 

@@ -75,6 +75,9 @@ func (j *job) grouped() (out [][]addressee) {
 		}
 		return out
 	}
+	if j.mode != stream.Annotate {
+		return [][]addressee{j.allowed}
+	}
 	index := map[string]int{}
 	for _, a := range j.allowed {
 		key := string(j.annotation(a))

@@ -49,7 +49,9 @@ func newEngineMetrics(reg prometheus.Registerer) (*engineMetrics, error) {
 	return m, nil
 }
 
-func (m *engineMetrics) verdict(stage, stream string, v verdict) {
+// verdict counts one verdict, or tells that it is one of those that allowed
+// counts all at once.
+func (m *engineMetrics) verdict(stage, stream string, v verdict) (allowed int) {
 	switch {
 	case v.Deny != nil && v.Deny.Defer:
 		m.recipients.WithLabelValues(stage, stream, "defer", string(v.Deny.Reason)).Inc()
@@ -58,6 +60,13 @@ func (m *engineMetrics) verdict(stage, stream string, v verdict) {
 	case v.Would != nil:
 		m.recipients.WithLabelValues(stage, stream, "would", string(v.Would.Reason)).Inc()
 	default:
-		m.recipients.WithLabelValues(stage, stream, "allow", "none").Inc()
+		return 1
+	}
+	return 0
+}
+
+func (m *engineMetrics) allowed(stage, stream string, n int) {
+	if n > 0 {
+		m.recipients.WithLabelValues(stage, stream, "allow", "none").Add(float64(n))
 	}
 }

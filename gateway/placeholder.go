@@ -75,7 +75,7 @@ func findPlaceholders(body []byte, parts []header.Part) *substitution {
 // Beginnings of a placeholder: a part without any of them is not searched.
 var (
 	plainOpenings = [][]byte{[]byte("{{"), []byte("%7B"), []byte("%7b")}
-	qpOpenings    = [][]byte{[]byte("{{"), []byte("{="), []byte("=7B"), []byte("=7b"), []byte("%7"), []byte("%="), []byte("=25")}
+	qpOpenings    = [][]byte{[]byte("{{"), []byte("{="), []byte("%7"), []byte("%=")} // and those with the first sign escaped
 )
 
 func containsAny(text []byte, openings [][]byte) bool {
@@ -85,6 +85,20 @@ func containsAny(text []byte, openings [][]byte) bool {
 		}
 	}
 	return false
+}
+
+// hasEscape tells whether a quoted-printable text holds an escaped { or %.
+func hasEscape(text []byte) bool {
+	for {
+		i := bytes.IndexByte(text, '=')
+		if i < 0 || i+2 >= len(text) {
+			return false
+		}
+		switch text = text[i+1:]; {
+		case text[0] == '7' && (text[1] == 'B' || text[1] == 'b'), text[0] == '2' && text[1] == '5':
+			return true
+		}
+	}
 }
 
 // octets gives the octet at i of an encoded text and where the next begins;
@@ -173,7 +187,7 @@ func (s *substitution) findPlain(body []byte, p header.Part) {
 
 func (s *substitution) findQP(body []byte, p header.Part) {
 	text := body[p.Start:p.End]
-	if !containsAny(text, qpOpenings) {
+	if !hasEscape(text) && !containsAny(text, qpOpenings) {
 		return
 	}
 	at := qpOctets(text)

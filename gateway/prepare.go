@@ -136,9 +136,11 @@ func (j *job) judge() (refusals []delivery.Refusal) {
 	if answers == nil {
 		answers = make([]consent.Answer, len(j.due))
 	}
+	allowed := 0
+	j.allowed = make([]addressee, 0, len(j.due))
 	for k, i := range j.due {
 		v := judge(question{Kind: j.st.Kind, Mode: j.mode, Purpose: j.st.Purpose, StoreDown: j.st.StoreDown, Unknown: j.unknown, Answer: answers[k]})
-		j.e.met.verdict("prepare", j.st.Name, v)
+		allowed += j.e.met.verdict("prepare", j.st.Name, v)
 		if v.Deny == nil {
 			j.allowed = append(j.allowed, addressee{i, answers[k], v})
 			continue
@@ -146,6 +148,7 @@ func (j *job) judge() (refusals []delivery.Refusal) {
 		j.denied = append(j.denied, addressee{i, answers[k], v})
 		refusals = append(refusals, refuse(i, v.Deny))
 	}
+	j.e.met.allowed("prepare", j.st.Name, allowed)
 	return refusals
 }
 

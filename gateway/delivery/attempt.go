@@ -224,7 +224,7 @@ func (a *attempt) settle(i int) { a.settled[i], a.some = true, true }
 
 // judge turns replies into results; rest are recipients without one.
 func (a *attempt) judge(h *host, cp Copy, verdicts []verdictOf, dsn bool) (rest []int) {
-	var done []spool.Result
+	done := make([]spool.Result, 0, len(cp.Recipients))
 	for n, i := range cp.Recipients {
 		if n >= len(verdicts) || !verdicts[n].known || verdicts[n].more {
 			rest = append(rest, i)

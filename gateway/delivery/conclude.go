@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,17 +50,20 @@ func (d *Deliverer) conclude(ctx context.Context, a *attempt) {
 	for i := range a.results {
 		a.warn(&a.results[i])
 	}
-	for _, r := range a.results {
-		d.met.results.WithLabelValues(string(r.State)).Inc()
-	}
-	for _, list := range [][]spool.Result{a.early, a.results} {
-		for i := range list {
-			if list[i].State != spool.Queued || list[i].Attempt {
-				d.opts.Tally(a.m.Stream, list[i])
-			}
+	delivered := len(a.early)
+	for i := range a.results {
+		if a.results[i].State == spool.Delivered {
+			delivered++
+		} else {
+			d.met.results.WithLabelValues(string(a.results[i].State)).Inc()
 		}
 	}
-	d.met.results.WithLabelValues(string(spool.Delivered)).Add(float64(len(a.early)))
+	d.met.results.WithLabelValues(string(spool.Delivered)).Add(float64(delivered))
+	for r := range a.all() {
+		if r.State != spool.Queued || r.Attempt {
+			d.opts.Tally(a.m.Stream, *r)
+		}
+	}
 	d.tell(ctx, a, func(s spool.State) bool { return s != spool.Delivered })
 	if err := a.it.Finish(a.results, d.reports(a), d.records(a.m, a.results)...); err != nil && !errors.Is(err, spool.ErrClosed) {
 		d.opts.Log.Error("outcome was not recorded", "id", a.m.ID, "error", err)
@@ -81,9 +85,22 @@ func (a *attempt) leftOver() {
 	}
 }
 
+// all are the results of the attempt, those first that were recorded early.
+func (a *attempt) all() iter.Seq[*spool.Result] {
+	return func(yield func(*spool.Result) bool) {
+		for _, list := range [][]spool.Result{a.early, a.results} {
+			for i := range list {
+				if !yield(&list[i]) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // tell calls the outcome hook for final results.
 func (d *Deliverer) tell(ctx context.Context, a *attempt, which func(spool.State) bool) {
-	for _, r := range slices.Concat(a.early, a.results) {
+	for r := range a.all() {
 		if r.State == spool.Queued || !which(r.State) {
 			continue
 		}
@@ -192,8 +209,8 @@ func (d *Deliverer) reports(a *attempt) []*spool.Message {
 		return nil
 	}
 	var about []reported
-	for _, r := range slices.Concat(a.early, a.results) {
-		rc := a.m.Recipients[r.Recipient]
+	for r := range a.all() {
+		rc := &a.m.Recipients[r.Recipient]
 		action := ""
 		switch r.State {
 		case spool.Failed, spool.Expired, spool.Denied:
@@ -210,7 +227,7 @@ func (d *Deliverer) reports(a *attempt) []*spool.Message {
 			}
 		}
 		if action != "" {
-			about = append(about, reported{recipient: rc, result: r, action: action})
+			about = append(about, reported{recipient: *rc, result: *r, action: action})
 		}
 	}
 	if len(about) == 0 {

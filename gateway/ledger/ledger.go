@@ -25,7 +25,8 @@ type Keys struct {
 
 // Options of a Ledger. The zero value works.
 type Options struct {
-	// Batch is how many staged records one pass moves at most. Default 4096.
+	// Batch is how many staged records one commit moves at most: while it is
+	// applied, messages wait for theirs. Default 512.
 	Batch int
 	// Gather is how long the sequencer lets records collect: the more go together,
 	// the less each costs. Default 100 ms.
@@ -56,7 +57,7 @@ func (o Options) withDefaults() Options {
 	def(&o.Publish, time.Second)
 	def(&o.AnchorRetry, time.Minute)
 	if o.Batch <= 0 {
-		o.Batch = 4096
+		o.Batch = 512
 	}
 	if o.Now == nil {
 		o.Now = time.Now
