@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -106,6 +107,46 @@ func TestFullSpoolAndItsVerbs(t *testing.T) {
 	require.Zero(t, s.to(toDropped))
 	require.Len(t, sink.Messages(), first.len()+second.len()-1)
 	require.Zero(t, s.metric("postern_spool_full"))
+}
+
+// TestDamagedTail: of a log that was damaged on disk the sound part is read,
+// the loss is told, and what was read leaves.
+func TestDamagedTail(t *testing.T) {
+	t.Parallel()
+	var away atomic.Bool
+	away.Store(true)
+	sink, err := smarthost.New(smarthost.Options{Script: func(smarthost.Event) smarthost.Answer { return smarthost.Answer{Drop: away.Load()} }})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = sink.Close() })
+	s := newSite(t, func(c *siteConfig) {
+		c.Smarthost, c.SMTPStreams, c.SMTPDefault = sink.Addr(), `"orders"`, "orders"
+	})
+	s.Sink = sink
+	took := &tally{}
+	_, err = load.Source{Addr: s.SMTP, Messages: 60, Sessions: 1, Size: 8192, Recipients: 1, From: "orders@example.org", Accepted: took.addID}.Run(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 60, took.len())
+	s.proc.Kill()
+	logs, err := filepath.Glob(filepath.Join(s.Dir, "data", "state", "*.log"))
+	require.NoError(t, err)
+	require.NotEmpty(t, logs)
+	b, err := os.ReadFile(logs[len(logs)-1])
+	require.NoError(t, err)
+	b = bytes.TrimRight(b, "\x00")
+	copy(b[len(b)*3/4:], bytes.Repeat([]byte{0xAA}, 64))
+	require.NoError(t, os.WriteFile(logs[len(logs)-1], b, 0o600))
+
+	s.start()
+	require.Contains(t, s.proc.Output(), "log was damaged")
+	require.Positive(t, s.metric("postern_spool_damaged_records"))
+	left := len(s.spooled())
+	require.Greater(t, left, 20)
+	require.Less(t, left, 60)
+	away.Store(false)
+	s.run("spool", "retry", "--all")
+	env.Eventually(t, 30*time.Second, "the rest to leave", func() bool { return len(s.spooled()) == 0 })
+	require.Len(t, sink.Messages(), left)
+	t.Logf("%d of 60 messages read behind the damage", left)
 }
 
 // TestAdoptByAnotherNode: what waited on a node that was killed leaves through
