@@ -103,7 +103,10 @@ func TestActs(t *testing.T) {
 		}
 	}
 	other := w.open(w.mail("bob@example.com", "Please delete my data.", classifier.Erasure))
-	require.Contains(t, b.done("/cases/"+other+"/move", url.Values{"act": {"merge"}, "into": {no}}), no)
+	resp, page = b.post("/cases/"+other+"/move", url.Values{"act": {"merge"}, "into": {no}})
+	require.Equal(t, http.StatusConflict, resp.StatusCode, "two addresses")
+	require.Contains(t, page, "say how it is known that both are one person")
+	require.Contains(t, b.done("/cases/"+other+"/move", url.Values{"act": {"merge"}, "into": {no}, "same": {"He rang from the number on file."}}), no)
 	require.Equal(t, queue.Merged, w.state(other))
 }
 

@@ -84,7 +84,7 @@ func (v *visit) fillMove(m *queue.Move, k *queue.Case) error {
 			return errForm
 		}
 	case queue.ActMerge:
-		m.Reason = "duplicate"
+		m.Reason, m.SamePerson = "duplicate", v.field("same")
 		if m.Into = queue.FindCaseNo(v.field("into")); m.Into == "" {
 			return errForm
 		}
