@@ -344,7 +344,7 @@ func TestCasesFromMailToProof(t *testing.T) {
 	s.run("cases", "identity", no, "--waive", "known")
 	require.Contains(t, s.fails("cases", "approve", no, "--confirm", no, "--as", "eve"), "two operators")
 	s.run("cases", "propose", no, "erase", "--as", "eve")
-	require.Contains(t, s.fails("cases", "approve", no, "--confirm", no, "--as", "eve"), "another has to approve")
+	require.Contains(t, s.fails("cases", "approve", no, "--confirm", no, "--as", "eve"), "another person has to approve")
 	require.Contains(t, s.fails("cases", "approve", no, "--confirm", "PC-7K3Q-X9MD", "--as", "bob"), "typing the case number")
 	s.shop.mu.Lock()
 	s.shop.down = true
