@@ -442,7 +442,7 @@ func TestCasesFromMailToProof(t *testing.T) {
 	})
 	require.Contains(t, s.fails("ledger", "verify", forged(t, archive), "--key", s.publicKey()), "was changed")
 	audit := s.run("report", "audit")
-	for _, words := range []string{"Yes, send me Example News", "suppress:erasure-pending", "operator:auditor  export audit: ", "view package: 1", "requests of data subjects", "version 2026-11-01"} {
+	for _, words := range []string{"Yes, send me Example News", "suppress:erasure-pending", "operator:auditor  export audit: ", "view package: 1", "Requests of data subjects", "version 2026-11-01"} {
 		require.Contains(t, audit, words)
 	}
 	require.Contains(t, s.run("report", "month"), "erasure")
