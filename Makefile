@@ -37,7 +37,7 @@ train: ## rebuild the classifier's model from the data in the repository, bit fo
 	$(GO) run ./classifier/train
 
 .PHONY: eval
-eval: ## precision, recall, F1 and calibration on held-out letters (EXTRA=folder adds others)
+eval: ## precision, recall, F1, calibration and the worst ten errors on held-out letters (EXTRA=folder adds others)
 	$(GO) run ./classifier/train -eval -extra "$(EXTRA)"
 
 .PHONY: bench

@@ -1,15 +1,10 @@
 package main
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"sort"
-	"strings"
 
 	"postern/classifier"
 )
@@ -32,27 +27,22 @@ func ratio(a, b int) float64 {
 
 // report gathers the figures of one run.
 type report struct {
-	label, lang map[string]*tally
-	all         tally
-	bins        [10]struct{ n, yes int }
-	langRight   int
-	erased      int // letters with an erasure that was not asked
-	asSpam      int // requests filed as spam
-	lost        int // requests filed as other without a doubt
-	worst       []fault
+	label, lang     map[string]*tally
+	all             tally
+	scores          calibration
+	byLabel, byLang map[string]*calibration
+	langRight       int
+	faults          []fault
 }
 
-type fault struct {
-	lang, source, subject, text string
-	missed, wrong               []string
-	res                         classifier.Result
+func newReport() *report {
+	return &report{label: map[string]*tally{}, lang: map[string]*tally{}, byLabel: map[string]*calibration{}, byLang: map[string]*calibration{}}
 }
 
-func newReport() *report { return &report{label: map[string]*tally{}, lang: map[string]*tally{}} }
-
-func at(m map[string]*tally, k string) *tally {
+// at returns the value of a key, made on first use.
+func at[T any](m map[string]*T, k string) *T {
 	if m[k] == nil {
-		m[k] = &tally{}
+		m[k] = new(T)
 	}
 	return m[k]
 }
@@ -77,14 +67,7 @@ func (rep *report) add(c *classifier.Classifier, l letter) {
 	if res.Language == l.lang {
 		rep.langRight++
 	}
-	if l.request() {
-		if res.Kind == classifier.KindSpam {
-			rep.asSpam++
-		} else if res.Kind == classifier.KindOther && !res.Abstain {
-			rep.lost++
-		}
-	}
-	f := fault{lang: l.lang, source: l.source, subject: l.in.Subject, text: l.in.Text, res: res}
+	f := fault{letter: l, res: res}
 	for _, want := range l.labels {
 		if want == "agent" || want == "spam" || want == "reply" {
 			continue
@@ -105,9 +88,6 @@ func (rep *report) add(c *classifier.Classifier, l letter) {
 			continue
 		}
 		f.wrong = append(f.wrong, g)
-		if g == "erasure" {
-			rep.erased++
-		}
 		for _, t := range []*tally{at(rep.label, g), lang, &rep.all} {
 			t.wrong++
 		}
@@ -116,18 +96,18 @@ func (rep *report) add(c *classifier.Classifier, l letter) {
 		if slices.Contains(l.ok, string(s.Label)) && !slices.Contains(l.labels, string(s.Label)) {
 			continue
 		}
-		bin := &rep.bins[min(9, int(s.Score*10))]
-		bin.n++
-		if slices.Contains(l.labels, string(s.Label)) {
-			bin.yes++
+		yes := slices.Contains(l.labels, string(s.Label))
+		for _, c := range []*calibration{&rep.scores, at(rep.byLabel, string(s.Label)), at(rep.byLang, l.lang)} {
+			c.add(s.Score, yes)
 		}
 	}
-	if len(f.missed)+len(f.wrong) > 0 {
-		rep.worst = append(rep.worst, f)
+	if len(f.missed)+len(f.wrong) > 0 || res.Kind == classifier.KindSpam && l.request() {
+		f.weigh()
+		rep.faults = append(rep.faults, f)
 	}
 }
 
-// print writes the table.
+// print writes the tables and the faults that cost most, as many as examples.
 func (rep *report) print(w io.Writer, title string, examples int) {
 	fmt.Fprintf(w, "\n%s: %d letters\n", title, rep.all.letters)
 	fmt.Fprintf(w, "%-20s %6s %9s %7s %6s\n", "label", "wanted", "precision", "recall", "F1")
@@ -144,22 +124,17 @@ func (rep *report) print(w io.Writer, title string, examples int) {
 		t := rep.lang[k]
 		fmt.Fprintf(w, "%-20s %6d %9.3f %7.3f %6.3f %9.3f\n", k, t.letters, t.precision(), t.recall(), t.f1(), ratio(t.abstained, t.letters))
 	}
+	printCalibrations(w, "label", rep.byLabel)
+	printCalibrations(w, "language", rep.byLang)
 	fmt.Fprintf(w, "calibration (score, how often true):")
-	for i, b := range rep.bins {
-		fmt.Fprintf(w, " %.1f:%.2f(%d)", float64(i)/10+0.05, ratio(b.yes, b.n), b.n)
-	}
-	fmt.Fprintf(w, "\nmicro F1 %.3f (precision %.3f, recall %.3f), macro F1 %.3f, abstained %.3f, language right %.3f\n",
-		rep.all.f1(), rep.all.precision(), rep.all.recall(), macro/float64(max(n, 1)), ratio(rep.all.abstained, rep.all.letters), ratio(rep.langRight, rep.all.letters))
-	fmt.Fprintf(w, "safety: %d letters with an erasure not asked for, %d requests filed as spam, %d filed as other without doubt\n", rep.erased, rep.asSpam, rep.lost)
-	step := max(1, len(rep.worst)/max(examples, 1))
-	for i := 0; i < len(rep.worst) && i/step < examples; i += step {
-		f := rep.worst[i]
-		fmt.Fprintf(w, "-- %s %s missed %v wrong %v abstain %v\n   %q\n   %q\n", f.lang, f.source, f.missed, f.wrong, f.res.Abstain, f.subject, clipped(f.text, 900))
-		for _, why := range f.res.Labels {
-			fmt.Fprintf(w, "   %s %.2f", why.Label, why.Score)
+	for _, b := range rep.scores.bins {
+		if b.n > 0 {
+			fmt.Fprintf(w, " %.2f:%.2f(%d)", b.sum/float64(b.n), ratio(b.yes, b.n), b.n)
 		}
-		fmt.Fprintln(w)
 	}
+	fmt.Fprintf(w, " off by %.3f\nmicro F1 %.3f (precision %.3f, recall %.3f), macro F1 %.3f, abstained %.3f, language right %.3f\n", rep.scores.off(),
+		rep.all.f1(), rep.all.precision(), rep.all.recall(), macro/float64(max(n, 1)), ratio(rep.all.abstained, rep.all.letters), ratio(rep.langRight, rep.all.letters))
+	printFaults(w, rep.faults, examples)
 }
 
 // request tells whether a person asks something in l.
@@ -172,72 +147,11 @@ func (l letter) request() bool {
 	return false
 }
 
-func clipped(s string, n int) string {
-	if len(s) > n {
-		return s[:n] + "..."
-	}
-	return s
-}
-
-func sortedKeys(m map[string]*tally) []string {
+func sortedKeys[T any](m map[string]T) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)
 	}
 	sort.Strings(keys)
 	return keys
-}
-
-// readLetters reads *.jsonl of a folder: one object a line with lang, labels, ok,
-// subject and body. half picks every second file: "dev" those whose faults may be
-// looked at, "test" the others, "" all.
-func readLetters(dir, half string) ([]letter, error) {
-	names, err := filepath.Glob(filepath.Join(dir, "*.jsonl"))
-	if err != nil {
-		return nil, err
-	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("no letters in %s", dir)
-	}
-	sort.Strings(names)
-	var out []letter
-	for i, name := range names {
-		if half == "dev" && i%2 == 1 || half == "test" && i%2 == 0 {
-			continue
-		}
-		if out, err = readLetterFile(out, name); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-func readLetterFile(out []letter, name string) ([]letter, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("read letters: %w", err)
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<22)
-	for n := 1; lines.Scan(); n++ {
-		var v struct {
-			ID, Source, Lang, Subject, Body string
-			Labels, OK                      []string
-		}
-		if err := json.Unmarshal(lines.Bytes(), &v); err != nil {
-			return nil, fmt.Errorf("%s line %d: %w", name, n, err)
-		}
-		if v.Source == "" {
-			v.Source = v.ID
-		}
-		ok := append(v.OK, "agent", "spam", "reply")
-		labels := v.Labels
-		for _, kind := range []string{"other", "spam", "request"} {
-			labels = slices.DeleteFunc(labels, func(s string) bool { return s == kind })
-		}
-		out = append(out, letter{lang: v.Lang, labels: labels, ok: ok, source: v.Source,
-			in: classifier.Input{Subject: v.Subject, Text: strings.ReplaceAll(v.Body, "\r\n", "\n")}})
-	}
-	return out, lines.Err()
 }

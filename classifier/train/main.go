@@ -38,7 +38,7 @@ func main() {
 	flag.BoolVar(&s.eval, "eval", false, "measure instead of writing a model")
 	flag.StringVar(&s.extra, "extra", "", "folder of *.jsonl letters to measure too")
 	flag.StringVar(&s.only, "only", "", "with -eval: 'phrases' or 'letters', else both")
-	flag.IntVar(&s.examples, "examples", 10, "faults to print")
+	flag.IntVar(&s.examples, "examples", 10, "faults to print, those that cost most first")
 	flag.IntVar(&s.letters, "letters", 300, "held-out letters a language and fold")
 	flag.StringVar(&s.langs, "langs", "", "comma-separated languages to read alone, for trials")
 	flag.StringVar(&s.corpus, "corpus", "testmail/corpus/letters", "folder of letters that share nothing with the grammars")
