@@ -46,12 +46,18 @@ func (e Ending) check(actor string) error {
 	return fmt.Errorf("%w: the stop to advertising is to %s or to %s, not %q", ErrMove, StopKeep, StopLift, e.Stop)
 }
 
-// Fields of the case: ids of stops that wait for the erasure, and of those that
-// took their place.
+// Fields of the case: ids of stops that wait for the erasure, of those that took
+// their place, and of those that were there when somebody decided: a request
+// that comes in afterwards is not lifted with them.
 const (
 	fieldPending = "pending"
 	fieldLasting = "lasting"
+	fieldDecided = "stop-of"
 )
+
+func stopIDs(f map[string]string) []string {
+	return append(splitWords(f[fieldPending]), splitWords(f[fieldLasting])...)
+}
 
 // ends are the states in which a case ends without saying what was done.
 var ends = []State{Denied, Withdrawn, Closed}
@@ -69,6 +75,7 @@ func (q *Queue) settleStop(ch *changing, actor string, e Ending) {
 		e.Stop = StopKeep
 	}
 	ch.extra["stop"], ch.extra["stop-by"] = string(e.Stop), actor
+	ch.extra[fieldDecided] = strings.Join(stopIDs(ch.before), ",")
 	ch.events = append(ch.events, Event{Actor: actor, Action: ActNote, Reason: "marketing-" + string(e.Stop), Note: e.Why})
 	ch.jobs = append(ch.jobs, [3]string{"stop", "", millis(q.o.Now())})
 }
@@ -76,28 +83,75 @@ func (q *Queue) settleStop(ch *changing, actor string, e Ending) {
 // erased tells whether the person was erased in this case: that stop lasts.
 func erased(f map[string]string) bool { return f["erased-suppressed"] != "" }
 
-// PendingStop tells whether the stop to advertising that a case's request for
-// erasure placed is still to be decided on.
-func (q *Queue) PendingStop(ctx context.Context, number string) (bool, error) {
-	_, f, _, err := q.load(ctx, FindCaseNo(number))
-	return err == nil && f[fieldPending] != "" && !erased(f), err
+// StopState is where the stop to advertising stands that a case's request for
+// erasure placed.
+type StopState string
+
+const (
+	StopNone    StopState = ""        // the case placed none
+	StopPlaced  StopState = "placed"  // until the case ends, or somebody decides
+	StopLasting StopState = "lasting" // as a withdrawal: the person alone ends it
+	StopLifting StopState = "lifting" // decided, a worker is at it
+	StopLifted  StopState = "lifted"
+	StopErased  StopState = "erased" // the person was erased: it lasts for good
+)
+
+// StopOf tells where the stop of a case stands, and why it can't be lifted now:
+// that error wraps ErrMove and is nil where an operator may lift it. Errors of
+// the store come as the last value.
+func (q *Queue) StopOf(ctx context.Context, number string) (state StopState, fixed, err error) {
+	c, f, _, err := q.load(ctx, FindCaseNo(number))
+	if err != nil {
+		return StopNone, nil, err
+	}
+	return stopState(f), mayDecide(c, f, StopLift), nil
+}
+
+func stopState(f map[string]string) StopState {
+	ids := stopIDs(f)
+	fresh := slices.ContainsFunc(splitWords(f[fieldPending]), func(id string) bool { return !slices.Contains(splitWords(f[fieldDecided]), id) })
+	lift := Stop(f["stop"]) == StopLift
+	switch {
+	case erased(f):
+		return StopErased
+	case fresh:
+		return StopPlaced
+	case len(ids) > 0 && lift && !slices.ContainsFunc(ids, func(id string) bool { return !slices.Contains(splitWords(f[fieldDecided]), id) }):
+		return StopLifting
+	case len(ids) > 0:
+		return StopLasting
+	case lift:
+		return StopLifted
+	}
+	return StopNone
+}
+
+// mayDecide refuses a decision that is not an operator's to take.
+func mayDecide(c *Case, f map[string]string, s Stop) error {
+	switch {
+	case erased(f):
+		return fmt.Errorf("%w: case %s erased the person, that stop lasts", ErrMove, c.Number)
+	case len(stopIDs(f)) == 0:
+		return fmt.Errorf("%w: case %s stopped no advertising for an erasure", ErrMove, c.Number)
+	case c.State == Merged:
+		return fmt.Errorf("%w: case %s lives on in another, which decides on both", ErrMove, c.Number)
+	case s == StopLift && c.State.Live() && slices.Contains(c.Labels, classifier.Erasure):
+		return fmt.Errorf("%w: case %s still asks for erasure: answer it, or correct what it asks", ErrMove, c.Number)
+	}
+	return nil
 }
 
 // DecideStop decides it apart from the end of the case, also anew after
 // StopKeep. Errors wrap ErrMove where there is none, where the person was
-// erased, or where the case still asks for an erasure and StopLift is wanted.
+// erased, where the case was merged into another, or where it still asks for an
+// erasure and StopLift is wanted.
 func (q *Queue) DecideStop(ctx context.Context, number string, e Ending, actor string) error {
 	if err := e.check(actor); err != nil {
 		return err
 	}
 	_, _, err := q.change(ctx, FindCaseNo(number), "", func(c *Case, ch *changing) error {
-		switch {
-		case erased(ch.before):
-			return fmt.Errorf("%w: case %s erased the person, that stop lasts", ErrMove, c.Number)
-		case ch.before[fieldPending]+ch.before[fieldLasting] == "":
-			return fmt.Errorf("%w: case %s stopped no advertising for an erasure", ErrMove, c.Number)
-		case e.Stop == StopLift && c.State.Live() && slices.Contains(c.Labels, classifier.Erasure):
-			return fmt.Errorf("%w: case %s still asks for erasure: answer it, or correct what it asks", ErrMove, c.Number)
+		if err := mayDecide(c, ch.before, e.Stop); err != nil {
+			return err
 		}
 		c.acted(actor)
 		q.settleStop(ch, actor, e)
@@ -143,7 +197,8 @@ func (q *Queue) stop(ctx context.Context, no string) error {
 	return nil
 }
 
-// liftStop releases what the request for erasure placed, and nothing else.
+// liftStop releases what the request for erasure had placed when it was decided,
+// and nothing else.
 func (q *Queue) liftStop(ctx context.Context, c *Case, f map[string]string, actor string) error {
 	releaser, ok := q.d.Optout.(Releaser)
 	if !ok {
@@ -151,6 +206,9 @@ func (q *Queue) liftStop(ctx context.Context, c *Case, f map[string]string, acto
 	}
 	for _, field := range []string{fieldPending, fieldLasting} {
 		for _, id := range splitWords(f[field]) {
+			if !slices.Contains(splitWords(f[fieldDecided]), id) {
+				continue // asked for since
+			}
 			err := releaser.Release(ctx, consent.Release{ID: id, Controller: c.Controller, Actor: actor, Reason: "no erasure in case " + c.Number})
 			if err != nil && !errors.Is(err, consent.ErrNotFound) {
 				return fmt.Errorf("lift the stop of case %s: %w", c.Number, err)

@@ -94,9 +94,10 @@ func TestRefusedErasureRestartsNothing(t *testing.T) {
 			no := w.open(classifier.Erasure)
 			_, why := suppressed(t, reg)
 			require.Equal(t, consent.ErasurePending, why)
-			pending, err := w.q.PendingStop(ctx, no)
+			where, fixed, err := w.q.StopOf(ctx, no)
 			require.NoError(t, err)
-			require.True(t, pending)
+			require.Equal(t, StopPlaced, where)
+			require.ErrorIs(t, fixed, ErrMove)
 			require.ErrorIs(t, w.q.DecideStop(ctx, no, Ending{Stop: StopLift, Why: "x"}, eve), ErrMove, "it still asks for erasure")
 
 			require.NoError(t, end(w, no, Ending{}))
@@ -105,9 +106,10 @@ func TestRefusedErasureRestartsNothing(t *testing.T) {
 			require.Equal(t, consent.WithdrawnBy, why, "nothing restarts by itself")
 			require.Equal(t, consent.StatusActive, status, "consent is not rewritten")
 			require.Equal(t, 1, acts(w, no, ActSuppress, "withdrawn"))
-			pending, err = w.q.PendingStop(ctx, no)
+			where, fixed, err = w.q.StopOf(ctx, no)
 			require.NoError(t, err)
-			require.False(t, pending, "it is decided")
+			require.Equal(t, StopLasting, where, "it is decided")
+			require.NoError(t, fixed, "and may be lifted")
 
 			// The person alone ends it, by a new double opt-in.
 			w.clock.Set(w.clock.Now().AddDate(0, 0, 20))
@@ -142,7 +144,14 @@ func TestStopIsDecidedLater(t *testing.T) {
 	require.NoError(t, err)
 	w.drain()
 	require.NoError(t, w.q.DecideStop(ctx, no, Ending{Stop: StopLift, Why: "They were asked."}, eve))
+	where, _, err := w.q.StopOf(ctx, no)
+	require.NoError(t, err)
+	require.Equal(t, StopLifting, where)
 	w.drain()
+	where, fixed, err := w.q.StopOf(ctx, no)
+	require.NoError(t, err)
+	require.Equal(t, StopLifted, where)
+	require.ErrorIs(t, fixed, ErrMove)
 	status, why := suppressed(t, reg)
 	require.Equal(t, consent.StatusActive, status)
 	require.Empty(t, why)
@@ -169,6 +178,31 @@ func TestStopIsDecidedLater(t *testing.T) {
 	require.NotEmpty(t, why)
 	require.Zero(t, acts(w, done, ActRelease, "erasure-pending"), "who was erased stays stopped")
 	require.ErrorIs(t, w.q.DecideStop(ctx, done, Ending{Stop: StopLift, Why: "x"}, eve), ErrMove)
+	where, _, err = w.q.StopOf(ctx, done)
+	require.NoError(t, err)
+	require.Equal(t, StopErased, where)
+}
+
+// TestLaterRequestIsNotLifted: a request for erasure that joins the case after
+// an operator decided, and before a worker came to it, keeps its own stop.
+func TestLaterRequestIsNotLifted(t *testing.T) {
+	w, reg := registered(t)
+	subscribe(t, w, reg)
+	no := w.open(classifier.Erasure)
+	_, err := w.q.Move(ctx, no, Move{Action: ActClose, Actor: eve, Reason: "no-request"})
+	require.NoError(t, err)
+	w.drain()
+	require.NoError(t, w.q.DecideStop(ctx, no, Ending{Stop: StopLift, Why: "They were asked."}, eve))
+	again, err := reg.Suppress(ctx, consent.Suppression{ID: "case:" + no + ":again", Time: w.clock.Now(), Controller: "shop", Address: alice, Scope: consent.ScopeController, Reason: consent.ErasurePending, Case: no, Actor: "rule"})
+	require.NoError(t, err)
+	_, _, err = w.q.change(ctx, no, "", func(_ *Case, ch *changing) error { ch.add(fieldPending, again); return nil })
+	require.NoError(t, err)
+	w.drain()
+	_, why := suppressed(t, reg)
+	require.Equal(t, consent.ErasurePending, why)
+	where, _, err := w.q.StopOf(ctx, no)
+	require.NoError(t, err)
+	require.Equal(t, StopPlaced, where)
 }
 
 // TestMergedStopIsDecidedByTheOther: the case that lives on ends both.
@@ -178,6 +212,7 @@ func TestMergedStopIsDecidedByTheOther(t *testing.T) {
 	one, two := w.open(classifier.Erasure), w.open(classifier.Erasure)
 	_, err := w.q.Move(ctx, one, Move{Action: ActMerge, Actor: eve, Reason: "duplicate", Into: two})
 	require.NoError(t, err)
+	require.ErrorIs(t, w.q.DecideStop(ctx, one, Ending{Stop: StopLift, Why: "By the back door."}, eve), ErrMove, "the other case still asks for erasure")
 	_, err = w.q.Move(ctx, two, Move{Action: ActWithdraw, Actor: eve, Reason: "by-mail", Ending: Ending{Stop: StopLift, Why: "They say so."}})
 	require.NoError(t, err)
 	w.drain()
