@@ -88,6 +88,8 @@ func TestFurtherPagesInBrowser(t *testing.T) {
 		k, _, _ := w.q.Show(t.Context(), paper)
 		return k.Mails[0].Attachments[1].Left == "no-mailbox"
 	})
+	stopped := w.open(w.mail("carla@example.com", "Please delete me from the list of speakers.", classifier.Erasure))
+	anna.done("/cases/"+stopped+"/move", url.Values{"act": {"close"}, "reason": {"no-request"}})
 	for _, name := range []string{"crm", "newsletter-tool-with-a-long-name"} {
 		resp, _ := anna.post("/tokens", url.Values{"name": {name}, "days": {"30"}, "scope": {"consent:read", "consent:write"}})
 		require.Equal(t, http.StatusOK, resp.StatusCode)
@@ -100,6 +102,7 @@ func TestFurtherPagesInBrowser(t *testing.T) {
 		for _, page := range []struct{ name, path string }{
 			{"package-filled", path + "/package"}, {"erase-asked", "/cases/" + erase + "/erase"}, {"destroy", "/cases/" + paper + "/mails/0/files/0/destroy"},
 			{"case-destroyed", "/cases/" + paper}, {"case-tasks", path}, {"tokens", "/tokens"},
+			{"stop", "/cases/" + erase + "/marketing"}, {"stop-lift", "/cases/" + stopped + "/marketing"}, {"case-stopped", "/cases/" + stopped},
 		} {
 			require.EqualValues(t, 200, p.Open(w.srv.URL+page.path), page.name)
 			look(t, p, name(page.name))

@@ -17,6 +17,7 @@ import (
 // caseView is what the page of a case shows.
 type caseView struct {
 	Breach   *breachView
+	Stop     *stopView
 	Case     *queue.Case
 	Heading  string
 	Badges   []badge
@@ -134,6 +135,9 @@ func (v *visit) showCase(data map[string]any, typed replyForm) error {
 	cv.Clock = v.clock(p, &k)
 	loc := p.Zone(k.Controller)
 	if cv.Breach, err = v.breachOf(&k, loc); err != nil {
+		return err
+	}
+	if cv.Stop, err = v.stopOf(&k, events, loc); err != nil {
 		return err
 	}
 	cv.From = v.c.d.Cases.Person(&k).Plain()

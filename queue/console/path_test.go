@@ -33,8 +33,9 @@ func press(p *browser.Page, key string) {
 
 // TestWorkInBrowser does a day's work as a person does it: set-up by the code
 // of the terminal, log in, keys, correct a label, undo, reply with preview,
-// take back, extend, deny, propose and approve an erasure, a change that comes
-// in while a page is open, and the same pages without their script.
+// take back, extend, deny, propose and approve an erasure, lift a stop of
+// advertising, a change that comes in while a page is open, and the same pages
+// without their script.
 func TestWorkInBrowser(t *testing.T) {
 	crm := &eraser{}
 	w := newWorld(t, func(_ *Options, q *queue.Options) {
@@ -117,6 +118,22 @@ func TestWorkInBrowser(t *testing.T) {
 	p.Do(chromedp.SendKeys(chromedp.CSS("#typed"), erase))
 	p.Submit("button.red")
 	sees(t, p, "The systems are deleting.")
+
+	// A request that was none: closed, and its stop of advertising lifted with a reason.
+	misread := w.open(w.mail("carla@example.com", "Please delete me from the list of speakers.", classifier.Erasure))
+	p.Open(w.srv.URL + "/cases/" + misread + "/marketing")
+	sees(t, p, "The case still asks for erasure")
+	p.Open(w.srv.URL + "/cases/" + misread + "#close")
+	p.Do(chromedp.SetValue(chromedp.CSS("#clo-r"), "no-request"))
+	p.Submit("#close button")
+	sees(t, p, "Stopped, as a withdrawal")
+	p.Submit(`.facts a[href$="/marketing"]`)
+	p.Submit("button[value=lift]")
+	sees(t, p, "Say why it is lifted. Nothing was changed.")
+	p.Do(chromedp.SendKeys(chromedp.CSS("#why"), "It was about the list of speakers."))
+	p.Submit("button[value=lift]")
+	sees(t, p, "The stop is lifted.")
+	sees(t, p, "It was about the list of speakers.")
 
 	// Without script: the same work, by the same forms.
 	plain := b.Page(browser.View{Language: "en", NoScript: true, Width: 390, Height: 844})

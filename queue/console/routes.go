@@ -103,6 +103,8 @@ var routes = []route{
 	{method: "POST", path: "/cases/{no}/split", need: auth.Work(), serve: (*Console).splitCase},
 	{method: "POST", path: "/cases/{no}/legal-hold", need: auth.Work(), serve: (*Console).legalHold},
 	{method: "POST", path: "/cases/{no}/breach", need: auth.Work(), serve: (*Console).breach},
+	{method: "GET", path: "/cases/{no}/marketing", need: auth.Work(), serve: (*Console).marketingPage},
+	{method: "POST", path: "/cases/{no}/marketing", need: auth.Work(), serve: (*Console).decideStop},
 	{method: "POST", path: "/cases/{no}/hold", need: auth.Work(), serve: (*Console).decideHold},
 	{method: "POST", path: "/cases/{no}/result", need: auth.Work(), serve: (*Console).enterResult},
 	{method: "POST", path: "/cases/{no}/editing", need: auth.Work(), serve: (*Console).editing},

@@ -48,6 +48,7 @@ type world struct {
 	records []ledger.Record
 	sent    []queue.Outgoing
 	bound   []consent.Suppression
+	free    []consent.Release
 	raw     map[string][]byte // originals by content hash
 }
 
@@ -90,7 +91,19 @@ func (w *world) Suppress(_ context.Context, s consent.Suppression) (string, erro
 	return s.ID, nil
 }
 
-func (w *world) Release(context.Context, consent.Release) error { return nil }
+func (w *world) Release(_ context.Context, r consent.Release) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.free = append(w.free, r)
+	return nil
+}
+
+// freed are the suppressions that were released so far.
+func (w *world) freed() []consent.Release {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]consent.Release(nil), w.free...)
+}
 
 // Prove shows what was recorded, at places in the order of recording.
 func (w *world) Prove(_ context.Context, f ledger.Filter) (ledger.Proof, error) {
