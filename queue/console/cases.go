@@ -316,7 +316,7 @@ func (v *visit) assignable(data map[string]any) error {
 			names = append(names, u.Name)
 		}
 	}
-	data["People"], data["Labels"] = names, labels
+	data["People"], data["Labels"], data["CloseReasons"] = names, labels, closeReasons
 	return nil
 }
 
@@ -355,91 +355,6 @@ func (c *Console) search(v *visit) error {
 	}
 	data["Total"] = len(found)
 	return v.page("search", "cases.found", data)
-}
-
-// bulk does one act on every marked case. Those that can't are named; the
-// others are done.
-func (c *Console) bulk(v *visit) error {
-	numbers := v.r.PostForm["case"]
-	if len(numbers) == 0 || len(numbers) > casesMost {
-		return errForm
-	}
-	s, _, err := c.index.Snapshot(v.ctx())
-	if err != nil {
-		return err
-	}
-	move := queue.Move{Actor: v.user.Actor()}
-	done := ""
-	switch v.field("act") {
-	case "assign":
-		move.Action, move.Owner, done = queue.ActAssign, v.field("owner"), "bulk-assigned"
-		if err := v.mayOwn(move.Owner); err != nil {
-			return err
-		}
-	case "merge":
-		move.Action, move.Reason, move.Into, done = queue.ActMerge, "duplicate", earliest(s, numbers), "bulk-merged"
-	case "label":
-		l := classifier.Label(v.field("label"))
-		if !slices.Contains(labels, l) { // to say that nothing is asked, open the case
-			return errForm
-		}
-		move.Action, move.Labels, done = queue.ActLabel, []classifier.Label{l}, "bulk-labelled"
-	case "close":
-		move.Action, move.Reason, done = queue.ActClose, v.field("reason"), "bulk-closed"
-		if !slices.Contains([]string{"done"}, move.Reason) {
-			return errForm
-		}
-	default:
-		return errForm
-	}
-	var failed []string
-	for _, no := range numbers {
-		k := s.Case(no)
-		if k == nil || !v.visible(k) {
-			return errNotFound
-		}
-		if move.Action == queue.ActMerge && no == move.Into {
-			continue
-		}
-		if !mayBulk(&move, k) {
-			failed = append(failed, no)
-			continue
-		}
-		if c.d.Cases.BulkMove(v.ctx(), []string{no}, move)[0].Err != nil {
-			failed = append(failed, no)
-		}
-	}
-	if len(failed) > 0 {
-		v.status = http.StatusConflict
-		return v.page("bulkfailed", "cases.bulk_failed", map[string]any{"Failed": failed, "Done": len(numbers) - len(failed)})
-	}
-	return v.redirect("/cases", done)
-}
-
-// mayBulk keeps a request that needs an answer of its own from being closed in a
-// heap before it has one, and from losing that need by another label: whoever
-// wants that opens the case.
-func mayBulk(m *queue.Move, k *queue.Case) bool {
-	needs := func(l classifier.Label) bool { return slices.Contains(needIdentity, l) }
-	switch m.Action {
-	case queue.ActClose:
-		return k.State == queue.Answered || !slices.ContainsFunc(k.Labels, needs)
-	case queue.ActLabel:
-		return slices.ContainsFunc(m.Labels, needs) || !slices.ContainsFunc(k.Labels, needs)
-	}
-	return true
-}
-
-// earliest is the case that lives on when some are merged: the one received
-// first (DSR-2).
-func earliest(s *queue.Snapshot, numbers []string) string {
-	best := ""
-	for _, no := range numbers {
-		if k := s.Case(no); k != nil && (best == "" || k.Received.Before(s.Case(best).Received)) {
-			best = no
-		}
-	}
-	return best
 }
 
 // mayOwn tells whether a name is that of someone who works on cases; "" takes
