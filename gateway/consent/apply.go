@@ -3,8 +3,6 @@ package consent
 import (
 	"context"
 	"fmt"
-	"maps"
-	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -105,7 +103,7 @@ func (r *Registry) applyJournalled(ctx context.Context, changes []*change) ([]in
 func (r *Registry) mark(ctx context.Context) {
 	j := r.journal
 	for j.isVerified() && j.reached() > j.proven(j.node) && j.marking.TryLock() {
-		err := r.setMarker(ctx, j.reached())
+		err := r.setMarker(ctx, j.proven(j.node), j.reached())
 		j.marking.Unlock()
 		if err != nil {
 			return
@@ -113,72 +111,22 @@ func (r *Registry) mark(ctx context.Context) {
 	}
 }
 
-// setMarker writes the marker, never a lower one. The caller holds marking.
-func (r *Registry) setMarker(ctx context.Context, to uint64) error {
+// setMarker raises the marker. An error where Redis shows less than had, which
+// it is known to have shown: it has forgotten what stands between. The caller
+// holds marking.
+func (r *Registry) setMarker(ctx context.Context, had, to uint64) error {
 	j := r.journal
-	if had := j.proven(j.node); had > to || had == to && to > 0 && j.isVerified() {
-		return nil
-	}
-	if err := r.rdb.HSet(ctx, keyNodes, j.node, strconv.FormatUint(to, 10)).Err(); err != nil {
+	done, err := markScript.Run(ctx, r.rdb, []string{keyNodes}, j.node, had, to).Bool()
+	if err != nil {
 		return err
 	}
+	if !done {
+		return fmt.Errorf("%w: it forgot what this node wrote", ErrStoreUnavailable)
+	}
 	j.mu.Lock()
-	j.markers[j.node] = to
+	j.markers[j.node] = max(j.markers[j.node], to)
 	j.mu.Unlock()
 	return nil
-}
-
-// markers are the nodes' journals as Redis knows them: node id to seq.
-func parseMarkers(fields map[string]string, err error) (map[string]uint64, error) {
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[string]uint64, len(fields))
-	for id, text := range fields {
-		if out[id], err = strconv.ParseUint(text, 10, 64); err != nil {
-			return nil, fmt.Errorf("%w: journal marker", ErrDamaged)
-		}
-	}
-	return out, nil
-}
-
-// expected gives the markers that Redis has to show from now on at least. It
-// is asked before Redis is, since markers only rise.
-func (j *journal) expected() (markers map[string]uint64, verified bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return maps.Clone(j.markers), j.verified
-}
-
-// saw remembers the markers that Redis showed and tells whether it holds all
-// that was expected.
-func (j *journal) saw(markers, expected map[string]uint64) bool {
-	for id, had := range expected {
-		if markers[id] < had {
-			return false
-		}
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for id, at := range markers {
-		if at > j.markers[id] && id != j.node {
-			j.markers[id] = at
-		}
-	}
-	return true
-}
-
-// readMarkers asks Redis for the markers: this node's, whether that is behind
-// the journal, and whether Redis can be believed.
-func (r *Registry) readMarkers(ctx context.Context) (own uint64, behind, trusted bool, err error) {
-	expected, verified := r.journal.expected()
-	markers, err := parseMarkers(r.rdb.HGetAll(ctx, keyNodes).Result())
-	if err != nil {
-		return 0, false, false, err
-	}
-	own = markers[r.journal.node]
-	behind = !verified || own < expected[r.journal.node]
-	return own, behind, r.journal.saw(markers, expected) && verified, nil
 }
 
 // heal brings Redis up to the journal from where its marker stands. What
@@ -190,20 +138,23 @@ func (r *Registry) heal(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	own, behind, trusted, err := r.readMarkers(ctx)
-	if err != nil || trusted {
+	own, behind, forgotten, err := r.readMarkers(ctx)
+	if err != nil {
 		return err
 	}
 	if behind {
-		if _, err := r.replay(ctx, own, true); err != nil {
+		if _, err := r.replay(ctx, own, own); err != nil {
+			return err
+		}
+		if _, behind, forgotten, err = r.readMarkers(ctx); err != nil {
 			return err
 		}
 	}
-	if _, _, trusted, err = r.readMarkers(ctx); err != nil {
-		return err
-	}
-	if !trusted {
-		return fmt.Errorf("%w: it forgot opt-outs that another node wrote; start that node, or adopt its journal", ErrStoreUnavailable)
+	switch {
+	case len(forgotten) > 0:
+		return fmt.Errorf("%w: %w: start node %s, or accept the loss with postern node retire", ErrStoreUnavailable, ErrForgotten, strings.Join(forgotten, ", "))
+	case behind:
+		return fmt.Errorf("%w: it forgot what this node wrote", ErrStoreUnavailable)
 	}
 	return nil
 }
@@ -218,31 +169,20 @@ func (r *Registry) holdHealing(ctx context.Context) (release func(), err error) 
 	}
 }
 
-// AcceptLoss lets this node believe the store again although it forgot what a
-// node wrote that is gone for good with its disk. An operator's decision: the
-// opt-outs of that node since the last backup of Redis are lost. Errors wrap
-// ErrStoreUnavailable.
-func (r *Registry) AcceptLoss(ctx context.Context) error {
-	markers, err := parseMarkers(r.rdb.HGetAll(ctx, keyNodes).Result())
-	if err != nil {
-		return asUnavailable(err)
-	}
-	r.journal.mu.Lock()
-	defer r.journal.mu.Unlock()
-	for id := range r.journal.markers {
-		if id != r.journal.node {
-			r.journal.markers[id] = markers[id]
-		}
-	}
-	return nil
-}
-
-// replay applies the journal after seq and moves the marker. behind says that
-// the marker in Redis is at seq.
-func (r *Registry) replay(ctx context.Context, after uint64, behind bool) (n int, err error) {
+// replay applies the journal after seq and moves the marker, which Redis shows
+// at shown. Should Redis fall back meanwhile, the marker stays there.
+func (r *Registry) replay(ctx context.Context, after, shown uint64) (n int, err error) {
 	j := r.journal
+	j.skipTo(shown)
 	upTo := j.reached() // what waits now may be in flight by another call
 	var flight []*change
+	move := func(to uint64) error {
+		j.marking.Lock()
+		defer j.marking.Unlock()
+		err := r.setMarker(ctx, shown, to)
+		shown = max(shown, to)
+		return err
+	}
 	flush := func() error {
 		if len(flight) == 0 {
 			return nil
@@ -254,11 +194,10 @@ func (r *Registry) replay(ctx context.Context, after uint64, behind bool) (n int
 		j.applied(flight...)
 		last := flight[len(flight)-1].seq
 		flight = flight[:0]
-		if !behind || last >= upTo {
+		if last <= shown || last >= upTo {
 			return nil
 		}
-		// What is done stays done if this is cut short.
-		return r.rdb.HSet(ctx, keyNodes, j.node, strconv.FormatUint(last, 10)).Err()
+		return move(last) // what is done stays done if this is cut short
 	}
 	err = j.each(after, func(c *change) error {
 		flight = append(flight, c)
@@ -270,16 +209,10 @@ func (r *Registry) replay(ctx context.Context, after uint64, behind bool) (n int
 	if err == nil {
 		err = flush()
 	}
-	if err != nil {
-		return n, err
+	if err == nil {
+		err = move(max(upTo, shown))
 	}
-	j.marking.Lock()
-	defer j.marking.Unlock()
-	j.mu.Lock()
-	j.markers[j.node] = min(j.markers[j.node], after) // Redis is known to be behind
-	j.verified = false
-	j.mu.Unlock()
-	if err := r.setMarker(ctx, max(upTo, after)); err != nil {
+	if err != nil {
 		return n, err
 	}
 	j.mu.Lock()
@@ -297,6 +230,10 @@ func (r *Registry) Replay(ctx context.Context) (int, error) {
 		return 0, asUnavailable(err)
 	}
 	defer release()
-	n, err := r.replay(ctx, 0, false)
+	own, _, _, err := r.readMarkers(ctx)
+	if err != nil {
+		return 0, asUnavailable(err)
+	}
+	n, err := r.replay(ctx, 0, own)
 	return n, asUnavailable(err)
 }

@@ -7,6 +7,9 @@ var (
 	// ErrStoreUnavailable says that Redis does not answer or may have
 	// forgotten something: nobody may be mailed on its word (design D4).
 	ErrStoreUnavailable = errors.New("consent store is unavailable")
+	// ErrForgotten says, beside ErrStoreUnavailable, that Redis forgot opt-outs
+	// that another node wrote and only that node can bring back (design D11).
+	ErrForgotten = errors.New("redis forgot opt-outs of another node")
 	// ErrRefused says that an event lacks what the law asks of it (CON-2, CON-4).
 	ErrRefused = errors.New("consent record refused")
 	// ErrNotFound says that no such event or suppression is known.

@@ -90,7 +90,7 @@ func TestOtherNodeNoticesWhatRedisForgot(t *testing.T) {
 	require.Equal(t, Unsubscribed, ask(t, g.Registry, mina).Suppressed, "node A brings it back")
 	require.Equal(t, Unsubscribed, ask(t, b, mina).Suppressed)
 	g.restore(t, backup)
-	require.NoError(t, b.AcceptLoss(ctx), "an operator's decision")
+	require.NoError(t, b.AcceptLoss(ctx, g.Node()), "an operator's decision")
 	require.Empty(t, ask(t, b, mina).Suppressed)
 }
 
@@ -192,6 +192,31 @@ func TestPersonsNoHoldsWhateverHappens(t *testing.T) {
 			"restore": func(*rapid.T) {
 				if !down && backup.hashes != nil {
 					g.restore(rt, backup)
+				}
+			},
+			"the clock is set right": func(t *rapid.T) {
+				g.clock.add(-time.Duration(rapid.IntRange(1, 7200).Draw(t, "seconds")) * time.Second)
+			},
+			"restore with all nodes stopped": func(t *rapid.T) {
+				if down || backup.hashes == nil {
+					return
+				}
+				for _, r := range nodes {
+					require.NoError(rt, r.journal.keepMarkers(), "as Run does when it ends")
+				}
+				g.restore(rt, backup)
+				restart(0)
+				restart(1)
+			},
+			"restore, and the next is an opt-out": func(t *rapid.T) {
+				if down || backup.hashes == nil {
+					return
+				}
+				g.restore(rt, backup)
+				p, n := rapid.IntRange(0, 1).Draw(t, "person"), rapid.IntRange(0, 1).Draw(t, "node")
+				id, err := nodes[n].Suppress(ctx, unsub(persons[p]))
+				if err == nil {
+					said[p][id] = ""
 				}
 			},
 		})

@@ -36,6 +36,8 @@ const fieldTerms = "T"
 //
 //	j e <8 octets seq>  subject 16 · short controller · parts (text field, text entry)
 //	j n                 id of this journal, the field of pc:nodes
+//	j m <node>          8 octets: the highest marker that Redis was seen to hold
+//	                    of another node
 type journal struct {
 	db    *pebble.DB
 	trail Trail
@@ -46,6 +48,7 @@ type journal struct {
 	waiting  map[uint64]*change
 	bySubj   map[address.SubjectID][]*change
 	markers  map[string]uint64 // per node, the highest marker that Redis was seen to hold
+	kept     map[string]uint64 // those of other nodes that a restart will know
 	verified bool              // Redis was compared with the journal since the start
 	marking  sync.Mutex
 }
@@ -61,7 +64,7 @@ func journalKey(seq uint64) []byte {
 }
 
 func openJournal(db *pebble.DB, trail Trail) (*journal, error) {
-	j := &journal{db: db, trail: trail, waiting: map[uint64]*change{}, bySubj: map[address.SubjectID][]*change{}, markers: map[string]uint64{}}
+	j := &journal{db: db, trail: trail, waiting: map[uint64]*change{}, bySubj: map[address.SubjectID][]*change{}, markers: map[string]uint64{}, kept: map[string]uint64{}}
 	id, closer, err := db.Get(journalNode)
 	switch {
 	case err == nil:
@@ -84,7 +87,10 @@ func openJournal(db *pebble.DB, trail Trail) (*journal, error) {
 	if it.Last() {
 		j.last = binary.BigEndian.Uint64(it.Key()[2:])
 	}
-	return j, it.Close()
+	if err := it.Close(); err != nil {
+		return nil, fmt.Errorf("scan journal: %w", err)
+	}
+	return j, j.loadMarkers()
 }
 
 // write makes changes durable together with their records. From its return on
@@ -214,6 +220,14 @@ func (j *journal) isVerified() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.verified
+}
+
+// skipTo gives out no number again that Redis knows already: the data folder
+// may have been put back from a backup.
+func (j *journal) skipTo(seq uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.last = max(j.last, seq)
 }
 
 // proven is the highest marker of a node that Redis was seen to hold.

@@ -17,7 +17,8 @@ import (
 //	    m                    the id under a newer key that took this one's place
 //	pc:t:<hash>        string; wording and circumstances shared by many events (terms.go)
 //	pc:keys            hash; key id -> fingerprint of the subject-id key
-//	pc:nodes           hash; node id -> how far its journal is applied
+//	pc:nodes           hash; node id -> how far its journal is applied;
+//	                   "lost:" and node id -> up to where its loss was accepted
 //	pc:job:sweep       string with TTL; which node looked for ended consents last
 const (
 	keyFingerprints = "pc:keys"

@@ -94,7 +94,8 @@ func (r *Registry) recordOptOut(ctx context.Context, e Event) (string, error) {
 }
 
 // outrank makes an opt-out of now win over a give that another node, whose
-// clock is ahead, dated after it: withdraw wins until a later give (CON-5).
+// clock is ahead, or this one before its clock was set right, dated after it:
+// withdraw wins until a later give (CON-5).
 func (r *Registry) outrank(ctx context.Context, e Event, id string) (string, error) {
 	subject, _, err := parseID(id)
 	if err != nil {
@@ -110,7 +111,7 @@ func (r *Registry) outrank(ctx context.Context, e Event, id string) (string, err
 	for key, events := range logs {
 		for _, x := range events {
 			gives := x.action == Given || x.action == Confirmed || x.action == Refreshed
-			if key.purpose == e.Purpose && gives && x.at > e.Time.UnixMilli() && x.at <= e.Time.Add(clockSkew).UnixMilli() {
+			if key.purpose == e.Purpose && gives && x.at > e.Time.UnixMilli() {
 				ahead = max(ahead, x.at)
 			}
 		}

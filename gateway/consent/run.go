@@ -11,8 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Run looks after the store until ctx ends, then returns nil: it brings to
-// Redis what could not be written, notices a Redis that was replaced or fell
+// Run looks after the store until ctx ends; an error is the node store's. It
+// brings to Redis what could not be written, notices a Redis that was replaced or fell
 // back, replays the journal then, and stops all sending where another key came
 // into use that this node lacks.
 func (r *Registry) Run(ctx context.Context) error {
@@ -25,7 +25,7 @@ func (r *Registry) Run(ctx context.Context) error {
 		servers, err = r.look(ctx, servers)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return r.journal.keepMarkers()
 		case err != nil && !down:
 			r.opts.Log.Warn("consent store needs attention", "err", err)
 		case err == nil && down:
@@ -39,7 +39,7 @@ func (r *Registry) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return r.journal.keepMarkers()
 		case <-tick.C:
 		}
 	}
@@ -82,6 +82,9 @@ func (r *Registry) tidy(ctx context.Context) error {
 		}
 	}
 	r.mark(ctx)
+	if err := r.journal.keepMarkers(); err != nil {
+		return err
+	}
 	return r.settleWaiting(ctx)
 }
 

@@ -77,3 +77,21 @@ else
 end
 return 1
 `)
+
+// markScript raises a node's marker, unless Redis shows less than it is known
+// to have shown: then it has forgotten something, and a marker set now would
+// hide that.
+//
+//	KEYS[1]  the nodes' markers
+//	ARGV     node, marker that has to be there at least, new marker
+//
+// Returns 1 where the marker is there now.
+var markScript = redis.NewScript(`
+local had = redis.call('HGET', KEYS[1], ARGV[1])
+local at = tonumber(had or '0')
+if at < tonumber(ARGV[2]) then return 0 end
+if not had or at < tonumber(ARGV[3]) then
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+end
+return 1
+`)

@@ -101,7 +101,12 @@ func (r *Registry) Suppress(ctx context.Context, s Suppression) (id string, err 
 		return "", err
 	}
 	r.met.optOuts.WithLabelValues(string(s.Reason), sourceLabel(s.Source)).Inc()
-	return r.bind(ctx, b)
+	if id, err = r.bind(ctx, b); err != nil {
+		return id, err
+	}
+	ids := []string{id}
+	err = r.outrankSignUps(ctx, []Suppression{s}, []binder{b}, ids)
+	return ids[0], err
 }
 
 // SuppressAll is Suppress for several: one fsync for all of them and one flight
@@ -110,11 +115,13 @@ func (r *Registry) Suppress(ctx context.Context, s Suppression) (id string, err 
 func (r *Registry) SuppressAll(ctx context.Context, list []Suppression) (ids []string, err error) {
 	ids = make([]string, len(list))
 	changes, records := make([]*change, len(list)), make([]ledger.Record, len(list))
+	binders := make([]binder, len(list))
 	for i, s := range list {
 		b, err := r.suppression(s)
 		if err != nil {
 			return nil, err
 		}
+		binders[i] = b
 		p, rec := b.build(b.id, eventID{})
 		ids[i], records[i] = b.id.of(b.subject), rec
 		changes[i] = &change{subject: b.subject, controller: b.controller, parts: []part{p}}
@@ -141,6 +148,9 @@ func (r *Registry) SuppressAll(ctx context.Context, list []Suppression) (ids []s
 			return nil, err
 		}
 	}
+	if err := r.outrankSignUps(ctx, list, binders, ids); err != nil {
+		return nil, err
+	}
 	return ids, nil
 }
 
@@ -153,6 +163,12 @@ func (r *Registry) suppression(s Suppression) (binder, error) {
 	if s.Time.IsZero() || s.Time.After(now) {
 		s.Time = now
 	}
+	return r.suppressionAt(s)
+}
+
+// suppressionAt makes the opt-out of a checked s at its time, whatever this
+// node's clock says.
+func (r *Registry) suppressionAt(s Suppression) (binder, error) {
 	subject := r.subjectOf(s.Controller, s.Address, s.Subject)
 	first, err := idFor(subject, s.ID)
 	if err != nil {
