@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,11 +41,12 @@ func (n *node) nodeOperations() []operation {
 	}
 }
 
-// retireNode stops asking a node for what it sent: that part of every send
-// record is lost, so it is a decision with a reason, on record.
+// retireNode stops asking a node for what it sent, and waiting for opt-outs of
+// its that Redis forgot: that part of every send record is lost, and so are
+// these, so it is a decision with a reason, on record.
 func (n *node) retireNode(ctx context.Context, r retireRequest) (peers.Node, error) {
 	if strings.TrimSpace(r.Reason) == "" {
-		return peers.Node{}, errors.New("say why, with --reason: what that node sent is no longer part of anybody's data")
+		return peers.Node{}, errors.New("say why, with --reason: what that node sent is no longer part of anybody's data, and opt-outs that only it knows are lost")
 	}
 	list, err := n.books.Nodes(ctx)
 	if err != nil {
@@ -64,6 +66,12 @@ func (n *node) retireNode(ctx context.Context, r retireRequest) (peers.Node, err
 		return peers.Node{}, fmt.Errorf("%d nodes have this name: give the id, one of %s", len(named), strings.Join(named, ", "))
 	}
 	gone, err := n.books.Retire(ctx, r.ID)
+	if errors.Is(err, peers.ErrNode) && !slices.ContainsFunc(list, func(p peers.Node) bool { return p.ID == r.ID }) {
+		gone, err = n.forgottenNode(ctx, r.ID, err)
+	}
+	if err == nil {
+		err = n.consent.AcceptLoss(ctx, gone.ID)
+	}
 	if err != nil {
 		return gone, err
 	}
@@ -71,6 +79,16 @@ func (n *node) retireNode(ctx context.Context, r retireRequest) (peers.Node, err
 		Time: time.Now(), Kind: ledger.KindConfig, Actor: r.Actor, Action: "retire-node", Ref: gone.ID,
 		Data: map[string]string{"node": gone.Name, "seen": gone.Seen.Format(time.RFC3339), "why": r.Reason},
 	})
+}
+
+// forgottenNode is a node that Redis does not list any more but whose opt-outs
+// it forgot: both went with the data it lost.
+func (n *node) forgottenNode(ctx context.Context, id string, unknown error) (peers.Node, error) {
+	forgotten, err := n.consent.Forgotten(ctx)
+	if err == nil && !slices.Contains(forgotten, id) {
+		err = unknown
+	}
+	return peers.Node{ID: id, Name: id}, err
 }
 
 func (c *cli) nodeCommand() *cobra.Command {

@@ -220,3 +220,54 @@ func TestRetireNodeVerb(t *testing.T) {
 	}))
 	require.Equal(t, 1, found)
 }
+
+// D11: Redis was put back from a backup while both nodes were stopped, and only
+// one of them can be started again.
+func TestD11_NodeThatTookOptOutsIsWaitedFor(t *testing.T) {
+	s := twoNodes(t)
+	ctx := t.Context()
+	who := address.MustParse("anna@example.net")
+	_, err := s.n[0].consent.Record(ctx, consent.Event{Action: consent.Given, Controller: "example", Purpose: "newsletter", Address: who, Basis: consent.Express, Method: "cli",
+		Source: "https://shop.example.org/signup", Wording: "Yes, send me Example News.", WordingVer: "1", Actor: "operator:eve"})
+	require.NoError(t, err)
+	running, end := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- s.n[0].consent.Run(running) }()
+	_, err = s.n[1].consent.Suppress(ctx, consent.Suppression{Controller: "example", Address: who, Scope: consent.ScopeController, Reason: consent.Unsubscribed, Source: "cli", Actor: "operator:eve"})
+	require.NoError(t, err)
+	lookup := func() ([]consent.Answer, error) {
+		return s.n[0].consent.Lookup(ctx, "example", "newsletter", 1, []address.Address{who})
+	}
+	out, err := lookup()
+	require.NoError(t, err)
+	require.Equal(t, consent.Unsubscribed, out[0].Suppressed)
+	end()
+	require.NoError(t, <-done)
+	other := s.n[1].consent.Node()
+	s.stop(0)
+	s.stop(1)
+	rdb := redis.NewClient(&redis.Options{Addr: s.addr})
+	defer rdb.Close()
+	require.NoError(t, rdb.HDel(ctx, "pc:nodes", other).Err())
+	require.NoError(t, rdb.Del(ctx, "pn:nodes").Err())
+	keys, err := rdb.Keys(ctx, "pc:{*").Result()
+	require.NoError(t, err)
+	require.Len(t, keys, 1)
+	require.NoError(t, rdb.HDel(ctx, keys[0], "s").Err())
+
+	n, err := openNode(ctx, s.cfg[0], nodeOptions{log: slog.New(slog.DiscardHandler), rdb: redis.NewClient(&redis.Options{Addr: s.addr, ContextTimeoutEnabled: true})})
+	require.NoError(t, err)
+	s.n[0] = n
+	defer func() { require.NoError(t, n.close()); require.NoError(t, n.rdb.Close()) }()
+	n.cfg.Redis.AllowVolatile = true
+	require.NoError(t, n.checkStores(ctx), "other mail can pass")
+	_, err = lookup()
+	require.ErrorIs(t, err, consent.ErrForgotten)
+	require.ErrorContains(t, err, other, "the node is named")
+	_, err = n.retireNode(ctx, retireRequest{ID: "mx9.example.org", Reason: "gone", Actor: "operator:eve"})
+	require.ErrorIs(t, err, peers.ErrNode)
+	_, err = n.retireNode(ctx, retireRequest{ID: other, Reason: "its disk is gone", Actor: "operator:eve"})
+	require.NoError(t, err)
+	_, err = lookup()
+	require.NoError(t, err)
+}

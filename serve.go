@@ -176,7 +176,10 @@ func (n *node) checkStores(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := n.consent.Check(ctx); err != nil {
+	switch err := n.consent.Check(ctx); {
+	case errors.Is(err, consent.ErrForgotten): // no marketing leaves till that node is back; all else does
+		n.log.Error("marketing waits", "err", err)
+	case err != nil:
 		return err
 	}
 	if err := n.edits.Load(ctx); err != nil {
