@@ -200,12 +200,16 @@ func (a *attempt) parcels(ctx context.Context, due []int, p Prepared, at time.Ti
 	return out
 }
 
-// postpone puts a recipient off at no cost.
+// postpone puts a recipient off at no cost. Where the message's life is over,
+// and this is not the first time, it is given up, so that its sender is told.
 func (a *attempt) postpone(i int, status, reason string) {
-	s := a.d.opts.Schedule
-	r := spool.Result{Recipient: i, State: spool.Queued, Next: a.d.opts.Now().Add(s.vary(s.Defer)), Status: status, Reply: reason}
-	if rc := &a.m.Recipients[i]; rc.Code != 0 {
+	s, now, rc := a.d.opts.Schedule, a.d.opts.Now(), &a.m.Recipients[i]
+	r := spool.Result{Recipient: i, State: spool.Queued, Next: now.Add(s.vary(s.Defer)), Status: status, Reply: reason}
+	if rc.Code != 0 {
 		r.Status, r.Reply = "", "" // what a hop said stays on record
+	}
+	if !now.Before(a.m.Expires) && (rc.Attempts > 0 || rc.Reply != "") {
+		r = expired(a.m, i)
 	}
 	a.add(r)
 }

@@ -308,6 +308,35 @@ func TestVerdictAgainBeforeAttempt(t *testing.T) {
 	require.Contains(t, report, "refused by policy: withdrawn")
 }
 
+// What gets no verdict, as of a stream that is configured no more, ends with its
+// life like all else, and its sender is told.
+func TestNoVerdictForLifeIsTold(t *testing.T) {
+	for name, prepare := range map[string]func(*spool.Message, []int) ([]Copy, []Refusal, error){
+		"error": func(*spool.Message, []int) ([]Copy, []Refusal, error) { return nil, nil, errors.New("no such stream") },
+		"deferral": func(_ *spool.Message, due []int) ([]Copy, []Refusal, error) {
+			return nil, []Refusal{{Recipient: due[0], Reason: "store-unavailable", Status: "4.3.0", Defer: true}}, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := hop(t, smarthost.Options{})
+			r := start(t, setup{prep: plain{func(m *spool.Message, due []int) ([]Copy, []Refusal, error) {
+				if m.ReversePath.IsZero() {
+					return plain{}.Prepare(context.Background(), m, due)
+				}
+				return prepare(m, due)
+			}}}, s)
+			m := letter("a@example.org")
+			m.Expires = time.Now().Add(50 * time.Millisecond)
+			r.accept(m)
+			r.waitEmpty()
+			r.wait("outcomes", func() bool { return len(r.states()) == 2 })
+			require.Equal(t, "expired 0 4.3.0;", r.states()["a@example.org"])
+			require.Len(t, s.Messages(), 1)
+			require.Contains(t, string(s.Messages()[0].Data), "Final-Recipient: rfc822; a@example.org\r\nAction: failed\r\nStatus: 5.3.0\r\n")
+		})
+	}
+}
+
 func TestSmarthostAwayCostsNothing(t *testing.T) {
 	s, err := smarthost.New(smarthost.Options{})
 	require.NoError(t, err)

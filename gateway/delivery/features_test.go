@@ -294,6 +294,32 @@ func TestUnfitGoesToTheHopThatCan(t *testing.T) {
 	require.Contains(t, second.Messages()[0].FromParams, "SMTPUTF8")
 }
 
+// A hop that can't take a message is no reason to give it up while another one,
+// which may, is away.
+func TestUnfitWaitsForTheHopThatMay(t *testing.T) {
+	first, second := hop(t, smarthost.Options{Hide: []string{"SMTPUTF8"}}), hop(t, smarthost.Options{})
+	addr := second.Addr()
+	require.NoError(t, second.Close())
+	r := start(t, setup{opts: Options{Smarthosts: []Smarthost{{Priority: 1, Address: first.Addr()}, {Priority: 2, Address: addr}}}})
+	m := letter("jörg@example.org")
+	m.UTF8 = true
+	r.accept(m)
+	attempts := func() int {
+		list, err := r.store.List(t.Context(), spool.Filter{})
+		require.NoError(t, err)
+		if len(list) == 0 {
+			return -1
+		}
+		return list[0].Recipients[0].Attempts
+	}
+	r.wait("attempts", func() bool { n := attempts(); return n < 0 || n > 3 })
+	require.Empty(t, r.states(), "it waits")
+	second = hop(t, smarthost.Options{Addr: addr})
+	r.waitEmpty()
+	require.Zero(t, first.Count())
+	require.Equal(t, []string{"jörg@example.org"}, second.Messages()[0].To)
+}
+
 func TestRateLimit(t *testing.T) {
 	s := hop(t, smarthost.Options{})
 	r := start(t, setup{opts: Options{Smarthosts: []Smarthost{{Rate: 100}}}}, s)

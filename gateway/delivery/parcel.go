@@ -13,6 +13,7 @@ type parcel struct {
 	transaction
 	a    *attempt
 	skip map[*host]bool // can't be reached or can't take it
+	cant map[*host]bool // can't take it
 	last *errUnfit      // of the last hop that can't take it
 	at   string         // its name
 
@@ -45,8 +46,8 @@ func (d *Deliverer) renew(ctx context.Context, ps []*parcel) {
 		now := p.a.parcels(ctx, reqs[i].Due, made, asked)
 		p.cp, p.asked = Copy{}, asked
 		for k, x := range now {
-			if x.skip, x.last, x.at = p.skip, p.last, p.at; k > 0 {
-				x.skip = maps.Clone(p.skip)
+			if x.skip, x.cant, x.last, x.at = p.skip, p.cant, p.last, p.at; k > 0 {
+				x.skip, x.cant = maps.Clone(p.skip), maps.Clone(p.cant)
 				p.more = append(p.more, x)
 				continue
 			}
@@ -92,14 +93,26 @@ func (d *Deliverer) deliver(ctx context.Context, ps []*parcel) {
 				ps = slices.Concat(p.more, ps)
 			}
 		case h == nil:
-			if p.last != nil {
-				p.a.refuse(p.cp, p.last.reply, p.at)
-			}
+			p.unfitFor(len(d.hosts.all))
 			p.cp.Recipients = nil
 		default:
 			if d.over(ctx, h, together(h, ps)); ctx.Err() != nil {
 				return
 			}
+		}
+	}
+}
+
+// unfitFor gives a copy up that none of so many hops can take. Where one that
+// may take it could not be asked, it is tried again by schedule.
+func (p *parcel) unfitFor(hops int) {
+	switch {
+	case p.last == nil:
+	case len(p.cant) == hops:
+		p.a.refuse(p.cp, p.last.reply, p.at)
+	default:
+		for _, i := range p.cp.Recipients {
+			p.a.later(i, reply{code: 451, status: "4.4.1", text: "a next hop does not answer, and to another: " + p.last.reply.text}, p.at)
 		}
 	}
 }
@@ -154,7 +167,10 @@ func (d *Deliverer) over(ctx context.Context, h *host, ps []*parcel) {
 		switch {
 		case p.unfit != nil:
 			p.last, p.at = p.unfit, h.opts.Name
-			p.avoid(h)
+			if p.avoid(h); p.cant == nil {
+				p.cant = map[*host]bool{}
+			}
+			p.cant[h] = true
 		default:
 			p.cp.Recipients = p.a.judge(h, p.cp, p.verdicts, c.has("DSN"))
 			if p.over {
