@@ -14,6 +14,8 @@ type Classifier struct {
 	seg     *feature.Segmenter
 	extract *feature.Extractor
 	langs   []feature.Langs // of the model's languages
+	regimes rules           // rules/regime.txt
+	askers  rules           // rules/asker.txt
 	pool    sync.Pool
 }
 
@@ -44,6 +46,12 @@ func NewWith(m *Model) (*Classifier, error) {
 		return nil, err
 	}
 	c := &Classifier{model: m, seg: feature.NewSegmenter(f), extract: x}
+	if c.regimes, err = readRules(c.seg, "rules/regime.txt", regimeRules); err != nil {
+		return nil, err
+	}
+	if c.askers, err = readRules(c.seg, "rules/asker.txt", askerRules); err != nil {
+		return nil, err
+	}
 	for _, tag := range m.Languages {
 		c.langs = append(c.langs, LangsOf(x, tag))
 	}
@@ -77,15 +85,18 @@ func (c *Classifier) Classify(in Input) Result {
 	s := c.pool.Get().(*scratch)
 	defer c.pool.Put(s)
 	units := c.seg.Units(ownSubject(in), in.Text)
+	quoted := c.quoted(in)
 	guess := c.guess(in)
-	e := c.gather(units, c.quoted(in), guess.langs, s)
+	e := c.gather(units, quoted, guess.langs, s)
 	inputs := e.Inputs()
 	p := c.model.stack(&inputs)
-	res := Result{Regime: regimeOf(units), Language: guess.tag}
+	res := Result{Regime: c.regimeOf(units, quoted), Language: guess.tag}
 	if !e.plain || !e.own { // deleting is spoken of, but of other things, or with a "not" or "before"
 		p[erasureOutput] = min(p[erasureOutput], unclearErasure)
 	}
 	c.decide(&res, &p)
+	agent := p[agentOutput] >= float64(c.model.Threshold[agentOutput])
+	res.Asker = c.askerOf(&res, units, agent)
 	c.judge(&res, &p, &e)
 	res.Reasons = c.reasons(&res, units, guess.langs, &e, s)
 	return res
@@ -137,7 +148,7 @@ var outputIndex = func() map[string]int {
 	return m
 }()
 
-// judge tells kind, asker and whether an operator must read the mail.
+// judge tells kind and whether an operator must read the mail.
 func (c *Classifier) judge(res *Result, p *[NumOutputs]float64, e *Evidence) {
 	above := func(out string) bool {
 		k := outputIndex[out]
@@ -155,8 +166,10 @@ func (c *Classifier) judge(res *Result, p *[NumOutputs]float64, e *Evidence) {
 			unsure = unsure || p[k] >= float64(c.model.Doubt[k])
 		}
 	}
-	if len(res.Decided) == 0 && e.understood() < leastKnown {
-		unsure = true // a language or a subject that was never learnt
+	if len(res.Decided) == 0 && (e.understood() < leastKnown || res.Asker != askerSubject) {
+		// A language or a subject that was never learnt; or a lawyer or the police
+		// wrote, who want something.
+		unsure = true
 	}
 	switch {
 	case above(outFollowUp):
@@ -170,16 +183,6 @@ func (c *Classifier) judge(res *Result, p *[NumOutputs]float64, e *Evidence) {
 		res.Kind = KindOther
 	}
 	res.Abstain = unsure
-	switch {
-	case res.Has(AuthorityLetter):
-		res.Asker = "authority"
-	case res.Has(DPARequest) || res.Has(AssistanceRequest):
-		res.Asker = "company"
-	case above(outAgent):
-		res.Asker = "agent"
-	default:
-		res.Asker = "subject"
-	}
 }
 
 const (

@@ -22,7 +22,10 @@ type Evidence struct {
 	known   int
 }
 
-var erasureOutput = outputIndex[string(Erasure)]
+var (
+	erasureOutput = outputIndex[string(Erasure)]
+	agentOutput   = outputIndex[outAgent]
+)
 
 // maxQuoted bounds the sentences read of what a mail quotes.
 const maxQuoted = 40

@@ -1,10 +1,6 @@
 package classifier
 
-import (
-	"strings"
-
-	"postern/classifier/feature"
-)
+import "postern/classifier/feature"
 
 // Regimes of Result.Regime.
 const (
@@ -15,62 +11,33 @@ const (
 	regimeCH   = "CH"
 )
 
-// lawNames are the folded short names and telling words of statutes. They do
-// not depend on the language a letter is written in.
-var lawNames = map[string]string{
-	"gdpr": regimeGDPR, "dsgvo": regimeGDPR, "rgpd": regimeGDPR, "rodo": regimeGDPR, "орзд": regimeGDPR, "гдпр": regimeGDPR,
-	"bdar": regimeGDPR, "vdar": regimeGDPR, "ikum": regimeGDPR, "γκπδ": regimeGDPR, "гкзд": regimeGDPR, "bdsg": regimeGDPR,
-	"kdg": regimeGDPR, "679": regimeGDPR, "dataskyddsforordningen": regimeGDPR, "databeskyttelsesforordningen": regimeGDPR,
-	"personvernforordningen": regimeGDPR, "grundverordnung": regimeGDPR, "datenschutzgrundverordnung": regimeGDPR,
-	"persoonsgegevensbescherming": regimeGDPR, "gvo": regimeGDPR,
-	"ccpa": regimeCCPA, "cpra": regimeCCPA, "california": regimeCCPA, "1798": regimeCCPA,
-	"lgpd": regimeLGPD, "anpd": regimeLGPD,
-	"fadp": regimeCH, "revfadp": regimeCH, "nfadp": regimeCH, "revdsg": regimeCH, "ndsg": regimeCH, "nlpd": regimeCH, "edob": regimeCH, "fdpic": regimeCH,
-	"ico": regimeUK,
+// special lists the regimes, where two are named alike the first counts: the GDPR
+// is named beside every other law.
+var special = []string{regimeUK, regimeCCPA, regimeLGPD, regimeCH, regimeGDPR}
+
+// regimeOf counts the statutes and authorities that a letter names; where it
+// names none, those of what it quotes. Which law binds where none is named is for
+// the configuration to say.
+func (c *Classifier) regimeOf(units, quoted []feature.Unit) string {
+	if r := c.regimeIn(units); r != "" {
+		return r
+	}
+	return c.regimeIn(quoted)
 }
 
-// regimeOf weighs the statutes named; a more special law beats the GDPR, whose
-// name is also inside "UK GDPR".
-func regimeOf(units []feature.Unit) string {
+func (c *Classifier) regimeIn(units []feature.Unit) string {
 	votes := map[string]int{}
-	for _, u := range units {
-		for i, t := range u.Tokens {
-			if r, ok := lawNames[t.Word]; ok {
-				votes[r]++
-				if r == regimeGDPR && i > 0 && u.Tokens[i-1].Word == "uk" {
-					votes[regimeUK] += 2
-				}
-			}
-			if t.Number && strings.HasPrefix(t.Word, "1798") {
-				votes[regimeCCPA]++
-			}
-			if t.Word == "avg" && feature.CitesArticle(u.Tokens, i) {
-				votes[regimeGDPR]++
-			}
-			if t.Word == "protection" && i+2 < len(u.Tokens) && u.Tokens[i+1].Word == "act" && u.Tokens[i+2].Word == "2018" {
-				votes[regimeUK] += 2
-			}
-			if t.Word == "dsg" && hasWord(u.Tokens, "schweiz", "schweizer", "schweizerischen", "schweizerische", "revidierten") {
-				votes[regimeCH] += 2
-			}
-		}
+	for i := range units {
+		c.regimes.find(units[i].Tokens, func(regime string) { votes[regime]++ })
+	}
+	if votes[regimeUK] > 0 { // British letters call their own law GDPR as well
+		votes[regimeUK] += votes[regimeGDPR]
 	}
 	best, n := "", 0
-	for _, r := range []string{regimeUK, regimeCCPA, regimeLGPD, regimeCH, regimeGDPR} {
+	for _, r := range special {
 		if votes[r] > n {
 			best, n = r, votes[r]
 		}
 	}
 	return best
-}
-
-func hasWord(ts []feature.Token, words ...string) bool {
-	for _, t := range ts {
-		for _, w := range words {
-			if t.Word == w {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -25,6 +25,7 @@ func TestNoReceipt(t *testing.T) {
 		{"forged", func(in *Incoming) { in.Grade = Contradicted }, "contradicted"},
 		{"unproven other domain", func(in *Incoming) { in.Grade, in.ReturnPath = Unknown, "x@example.net" }, "unproven-return-path"},
 		{"authority", func(in *Incoming) { in.Result.Decided = []classifier.Label{classifier.AuthorityLetter} }, "person-answers"},
+		{"police", func(in *Incoming) { in.Result.Asker = "authority" }, "person-answers"},
 		{"breach report", func(in *Incoming) { in.Result.Decided = []classifier.Label{classifier.BreachReport} }, "person-answers"},
 	}
 	for _, c := range cases {
@@ -53,6 +54,15 @@ func TestAlertAtOnce(t *testing.T) {
 	require.Len(t, w.notices, 1)
 	require.Equal(t, "alert", w.notices[0].Kind)
 	require.Equal(t, "authority_letter", w.notices[0].Reason)
+
+	police := mailFrom("unit12@police.example.com", classifier.Access)
+	police.Result.Asker = "authority"
+	_, err = w.q.Open(ctx, police)
+	require.NoError(t, err)
+	w.drain()
+	require.Len(t, w.notices, 2)
+	require.Equal(t, "authority_letter", w.notices[1].Reason)
+	require.Empty(t, w.sent, "a person answers")
 }
 
 func TestReceiptLimits(t *testing.T) {

@@ -49,7 +49,7 @@ func (q *Queue) handleMail(ctx context.Context, no string, index int) error {
 // alert tells operators at once of what can't wait for someone to look.
 func (q *Queue) alert(ctx context.Context, no string, index int, in Incoming) error {
 	reason := string(classifier.BreachReport)
-	if in.Result.Has(classifier.AuthorityLetter) {
+	if fromAuthority(in) {
 		reason = string(classifier.AuthorityLetter)
 	}
 	word, _, err := q.change(ctx, no, "alert:"+strconv.Itoa(index), func(_ *Case, ch *changing) error {
@@ -64,10 +64,11 @@ func (q *Queue) alert(ctx context.Context, no string, index int, in Incoming) er
 	return nil
 }
 
-// bare tells of a mail that asks for nothing but to be off the list, which
-// alone may close by itself (design D13).
+// bare tells of a person's mail that asks for nothing but to be off the list, which
+// alone may close by itself (design D13): who writes for another has to show that
+// they may.
 func (q *Queue) bare(in Incoming) bool {
-	return !in.Result.Abstain && len(in.Result.Decided) == 1 && in.Result.Decided[0] == classifier.Unsubscribe &&
+	return !in.Result.Abstain && in.Result.Asker != "agent" && len(in.Result.Decided) == 1 && in.Result.Decided[0] == classifier.Unsubscribe &&
 		in.Result.Kind == classifier.KindRequest && len(in.Attachments) == 0 && q.policy(in.Controller, classifier.Unsubscribe) == Automatic && len(q.reasons(in)) > 0 && !q.person(in).IsZero()
 }
 

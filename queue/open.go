@@ -227,8 +227,11 @@ func (q *Queue) subjectIDs(controller string, a address.Address) []string {
 }
 
 // alerting tells of mails a person has to see at once (design D13).
-func alerting(in Incoming) bool {
-	return in.Result.Has(classifier.AuthorityLetter) || in.Result.Has(classifier.BreachReport)
+func alerting(in Incoming) bool { return fromAuthority(in) || in.Result.Has(classifier.BreachReport) }
+
+// fromAuthority tells of mails of a supervisory authority, the police or a court.
+func fromAuthority(in Incoming) bool {
+	return in.Result.Has(classifier.AuthorityLetter) || in.Result.Asker == "authority"
 }
 
 func seenFields(in Incoming) []string {

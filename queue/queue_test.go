@@ -128,6 +128,10 @@ func TestBareUnsubscribeCloses(t *testing.T) {
 	require.NoError(t, err)
 	both, err := w.q.Open(ctx, mailFrom("bob@example.com", classifier.Unsubscribe, classifier.Erasure))
 	require.NoError(t, err)
+	agent := mailFrom("carol@law.example.com", classifier.Unsubscribe)
+	agent.Result.Asker = "agent"
+	another, err := w.q.Open(ctx, agent)
+	require.NoError(t, err)
 	w.drain()
 	c, _, err := w.q.Show(ctx, ref.Number)
 	require.NoError(t, err)
@@ -135,9 +139,12 @@ func TestBareUnsubscribeCloses(t *testing.T) {
 	c, _, err = w.q.Show(ctx, both.Number)
 	require.NoError(t, err)
 	require.Equal(t, Received, c.State, "nothing but a bare unsubscribe closes by itself")
+	c, _, err = w.q.Show(ctx, another.Number)
+	require.NoError(t, err)
+	require.Equal(t, Received, c.State, "whether someone may write for another is for an operator to see")
 	live, err := w.q.List(ctx, Filter{Live: true})
 	require.NoError(t, err)
-	require.Len(t, live, 1)
+	require.Len(t, live, 2)
 	require.NotContains(t, decodeQP(t, w.sent["case:"+ref.Number+":ack:0"].Body), "You will have our answer")
 }
 

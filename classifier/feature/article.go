@@ -40,14 +40,3 @@ func articleAt(ts []Token, i int) string {
 	}
 	return ""
 }
-
-// CitesArticle tells whether an article number stands within five words before
-// position i: "Art. 15 AVG".
-func CitesArticle(ts []Token, i int) bool {
-	for j := max(0, i-5); j < i; j++ {
-		if articleWords[ts[j].Word] {
-			return true
-		}
-	}
-	return false
-}

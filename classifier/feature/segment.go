@@ -276,6 +276,9 @@ func isNumber(s string) bool {
 	return s != ""
 }
 
+// Tokens cuts one sentence into folded words.
+func (s *Segmenter) Tokens(text string) []Token { return s.unit(text).Tokens }
+
 // unit folds and tokenises one sentence.
 func (s *Segmenter) unit(text string) Unit {
 	u := Unit{Text: text}
