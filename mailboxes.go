@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -140,4 +141,12 @@ func silentBoxes(health []intake.MailboxHealth, now time.Time, told map[string]t
 		names = append(names, m.Mailbox)
 	}
 	return names
+}
+
+// lookupTXT asks DNS for a DKIM key; a resolver that hangs must not hold up
+// the reading of mail.
+func lookupTXT(domain string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return net.DefaultResolver.LookupTXT(ctx, domain)
 }
