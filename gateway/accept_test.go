@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -365,6 +366,28 @@ func TestReceived(t *testing.T) {
 		want       string
 	}{{false, false, "", "", "ESMTP"}, {true, false, "", "", "LMTP"}, {false, false, "x", "", "ESMTPS"}, {false, false, "x", "a", "ESMTPSA"}, {true, true, "x", "", "UTF8LMTPS"}} {
 		require.Equal(t, c.want, protocol(&Envelope{LMTP: c.lmtp, UTF8: c.utf8, TLS: c.tls, Auth: c.auth}))
+	}
+}
+
+// TestSMTP_7_NamesWhoCame: the name it gave and the address it came from, in
+// the forms of RFC 5321 section 4.4, above what other servers wrote.
+func TestSMTP_7_NamesWhoCame(t *testing.T) {
+	for remote, want := range map[string]string{
+		"192.0.2.7":        "from crm.example.org ([192.0.2.7])\r\n",
+		"::ffff:192.0.2.7": "from crm.example.org ([192.0.2.7])\r\n",
+		"2001:db8::7":      "from crm.example.org ([IPv6:2001:db8::7])\r\n",
+		"fe80::7%eth0":     "from crm.example.org ([IPv6:fe80::7])\r\n",
+	} {
+		b := newTestEngine(t, nil)
+		env := testEnvelope("x@example.com")
+		env.Remote = netip.MustParseAddr(remote)
+		_, err := b.Data(t.Context(), env, []byte("Received: from a by b; one\r\nReceived: from c by a; two\r\n"+string(letter("a@example.org"))))
+		require.NoError(t, err)
+		hdr := header.Parse(b.shelf.last(t).Header)
+		trace := hdr.Spans()[:3]
+		require.Contains(t, string(hdr.Bytes(trace[0])), "Received: "+want)
+		require.Equal(t, "Received: from a by b; one\r\n", string(hdr.Bytes(trace[1])))
+		require.Equal(t, "Received: from c by a; two\r\n", string(hdr.Bytes(trace[2])))
 	}
 }
 

@@ -217,6 +217,28 @@ func TestTLSHandshakeFailureCloses(t *testing.T) {
 	}, 5*time.Second, time.Millisecond)
 }
 
+// TestTLS_1_OldVersionsAreRefused, also where the configuration of TLS says
+// nothing of versions (RFC 8997).
+func TestTLS_1_OldVersionsAreRefused(t *testing.T) {
+	opts, trusted := submission(t)
+	opts.Listeners[0].Implicit = true
+	s := serve(t, &fakeJudge{}, opts)
+	for version, fine := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+		old := trusted.Clone()
+		old.MinVersion, old.MaxVersion = version, version
+		conn, err := tls.Dial("tcp", s.Addrs()["in"].String(), old)
+		if !fine {
+			require.Error(t, err, tls.VersionName(version))
+			continue
+		}
+		require.NoError(t, err)
+		require.NoError(t, conn.Close())
+	}
+	opts.Listeners[0].TLS.MinVersion = tls.VersionTLS11
+	_, err := NewServer(&fakeJudge{}, opts)
+	require.ErrorContains(t, err, "TLS below 1.2")
+}
+
 func TestImplicitTLS(t *testing.T) {
 	opts, trusted := submission(t)
 	opts.Listeners[0].Implicit = true

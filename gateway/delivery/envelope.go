@@ -69,8 +69,13 @@ func (c *conn) fits(m *spool.Message, cp Copy, size int64) error {
 	if limit := c.maxSize(); limit > 0 && size > limit {
 		return unfit(552, "5.3.4", "message exceeds the size limit of the next hop")
 	}
-	if cp.UTF8 && !c.has("SMTPUTF8") && needsUTF8(m, cp) {
-		return unfit(553, "5.6.7", "next hop does not support SMTPUTF8")
+	if cp.UTF8 && !c.has("SMTPUTF8") { // RFC 6531 section 3.5
+		if addressesNeedUTF8(m, cp) {
+			return unfit(553, "5.6.7", "next hop does not support SMTPUTF8")
+		}
+		if !ascii(cp.Header) {
+			return unfit(554, "5.6.9", "next hop takes no UTF-8 in header fields")
+		}
 	}
 	if cp.EightBit && !c.has("8BITMIME") && !(ascii(cp.Header) && ascii(cp.Body)) {
 		return unfit(554, "5.6.3", "next hop does not support 8BITMIME")
@@ -81,10 +86,10 @@ func (c *conn) fits(m *spool.Message, cp Copy, size int64) error {
 	return nil
 }
 
-// needsUTF8 tells whether anything in envelope or header is not ASCII; domains
-// are A-labels already (UTF8-1).
-func needsUTF8(m *spool.Message, cp Copy) bool {
-	if cp.ReversePath.NeedsUTF8() || !ascii(cp.Header) {
+// addressesNeedUTF8 tells whether a local-part of the envelope is not ASCII;
+// domains are A-labels already (UTF8-1).
+func addressesNeedUTF8(m *spool.Message, cp Copy) bool {
+	if cp.ReversePath.NeedsUTF8() {
 		return true
 	}
 	for _, i := range cp.Recipients {

@@ -247,7 +247,7 @@ func TestHopsThatCannotTakeIt(t *testing.T) {
 		}, "5.6.7"},
 		{"header needs SMTPUTF8", []string{"SMTPUTF8"}, nil, func(m *spool.Message) {
 			m.UTF8, m.Header = true, append(m.Header, "X-Ü: ü\r\n"...)
-		}, "5.6.7"},
+		}, "5.6.9"},
 		{"has an ASCII form", []string{"SMTPUTF8"}, nil, func(m *spool.Message) {
 			m.UTF8, m.Recipients[0].Address = true, address.MustParse("joerg@bücher.example")
 		}, ""},

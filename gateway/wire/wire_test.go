@@ -351,6 +351,14 @@ func TestBudget(t *testing.T) {
 	require.EqualValues(t, 40_000, second.taken)
 }
 
+// TestSMTP_9_ClientsGetTheirTime: five minutes for a command, three for the
+// next octets of a message (RFC 5321 section 4.5.3.2).
+func TestSMTP_9_ClientsGetTheirTime(t *testing.T) {
+	o := (&Options{}).withDefaults()
+	require.GreaterOrEqual(t, o.Idle, 5*time.Minute)
+	require.GreaterOrEqual(t, o.Block, 3*time.Minute)
+}
+
 func TestMessageTimeouts(t *testing.T) {
 	c, s, h := newTest(&Options{}, "a\r\n")
 	s.silent = true
