@@ -23,11 +23,12 @@ func TestTokensInAddressesStopMail(t *testing.T) {
 	s := newSite(t, func(c *siteConfig) { c.Dovecot, c.Bounce = d, "verp" })
 	s.grant("anna@example.net")
 	s.grant("bert@example.net")
+	s.grant("cleo@example.net")
 	send := func(to string) (string, int) {
 		return swaks(t, s.SMTP, "--from", "news@example.org", "--to", to, "--h-Subject", "Offers")
 	}
 	path := map[string]string{}
-	for _, who := range []string{"anna@example.net", "bert@example.net"} {
+	for _, who := range []string{"anna@example.net", "bert@example.net", "cleo@example.net"} {
 		out, code := send(who)
 		require.Zero(t, code, out)
 		s.wait(who, 1)
@@ -88,6 +89,40 @@ Diagnostic-Code: smtp; 550 5.1.1 no such mailbox
 	d.Deliver([]byte(strings.Replace(string(letter("b.other@example.com", "", "")), "To: privacy@example.org", "To: "+link[1], 1)))
 	env.Eventually(t, 30*time.Second, "mail to bert to be refused", func() bool {
 		out, code = send("bert@example.net")
+		return code != 0
+	})
+	require.Contains(t, out, "550 5.7.1 SUPPRESSED")
+
+	// A provider reports that the person called the mail spam (RFC 5965).
+	sent := s.data("cleo@example.net")
+	d.Deliver([]byte(strings.ReplaceAll(fmt.Sprintf(`Return-Path: <fbl@example.com>
+Received: from mx.example.com by mx.example.org; %[1]s
+From: Feedback Loop <fbl@example.com>
+To: privacy@example.org
+Subject: Complaint
+Message-ID: <fbl-1@mx.example.com>
+Date: %[1]s
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=feedback-report; boundary=b
+
+--b
+Content-Type: text/plain
+
+This is a report about a mail of yours.
+
+--b
+Content-Type: message/feedback-report
+
+Feedback-Type: abuse
+User-Agent: ExampleReporter/1.0
+Version: 1
+
+--b
+Content-Type: message/rfc822
+
+`, time.Now().Format(time.RFC1123Z)), "\n", "\r\n") + sent + "\r\n--b--\r\n"))
+	env.Eventually(t, 30*time.Second, "mail to cleo to be refused", func() bool {
+		out, code = send("cleo@example.net")
 		return code != 0
 	})
 	require.Contains(t, out, "550 5.7.1 SUPPRESSED")
