@@ -216,3 +216,14 @@ func TestDemo(t *testing.T) {
 	require.Contains(t, out, "Every step came out as told.")
 	require.NotContains(t, out, "✗")
 }
+
+func TestDomainsOfAClient(t *testing.T) {
+	c := &Config{
+		Accounts:  []AccountConfig{{Name: "crm", GrantConfig: GrantConfig{FromDomains: []string{"crm.example.org"}}}},
+		Listeners: []ListenerConfig{{Clients: []ClientConfig{{Name: "shop", GrantConfig: GrantConfig{FromDomains: []string{"shop.example.org"}}}, {Name: "office"}}}},
+	}
+	require.Equal(t, []string{"crm.example.org"}, c.ownedBy("crm"))
+	require.Equal(t, []string{"shop.example.org"}, c.ownedBy("shop"))
+	require.Empty(t, c.ownedBy("office"))
+	require.Empty(t, c.ownedBy("dsn"))
+}

@@ -237,7 +237,7 @@ func (n *node) openRelay(context.Context) error {
 	}
 	n.defers(n.spool.Close)
 	n.edits = wording.New(n.rdb, n.trail, nil, n.log.With("room", "wording"))
-	n.report = gateway.NewReport(n.rdb, n.log.With("room", "gateway"))
+	n.report = gateway.NewNodeReport(n.rdb, n.db, n.log.With("room", "gateway"))
 	signer, err := cfg.signer()
 	if err != nil {
 		return err

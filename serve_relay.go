@@ -126,20 +126,27 @@ func (c *Config) deliveryOptions(n *node) delivery.Options {
 }
 
 // mayReport tells whether a DSN may go to a message's reverse-path: only to a
-// domain of the company, so that nobody else gets backscatter (design D3).
+// domain of the company or the client, so that nobody else gets backscatter
+// (design D3).
 func (n *node) mayReport(m *spool.Message) bool {
-	if m.ReversePath.IsZero() {
-		return false
-	}
-	set := n.engine.Streams()
-	st, _ := set.ByNumber(m.Stream)
-	controller, _ := set.Controller(st.Controller)
-	for _, d := range append(controller.Domains, st.FromDomains...) {
-		if strings.EqualFold(d, m.ReversePath.Domain()) {
-			return true
+	return n.engine.MayReport(m, n.config().ownedBy(m.Client))
+}
+
+// ownedBy are the domains that a client or account owns beside its streams'.
+func (c *Config) ownedBy(client string) []string {
+	for _, a := range c.Accounts {
+		if a.Name == client {
+			return a.FromDomains
 		}
 	}
-	return false
+	for _, l := range c.Listeners {
+		for _, k := range l.Clients {
+			if k.Name == client {
+				return k.FromDomains
+			}
+		}
+	}
+	return nil
 }
 
 // outcome feeds final refusals of marketing recipients to the registry: a

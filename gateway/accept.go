@@ -8,6 +8,7 @@ import (
 
 	"postern/gateway/address"
 	"postern/gateway/consent"
+	"postern/gateway/spool"
 	"postern/gateway/stream"
 )
 
@@ -210,7 +211,8 @@ func (e *Engine) data(ctx context.Context, env *Envelope, raw []byte) (Outcome, 
 
 // choose finds the stream, and what a mode may soften about it: a stream or
 // sender that is not allowed passes in observe and annotate, by the rules of
-// the grant's default stream.
+// the grant's default stream. Advertising that says which it is goes by its own
+// rules all the same: who said no to it is not mailed under another name.
 func (e *Engine) choose(r *rules, env *Envelope, m *message) (stream.Stream, *Denial, *Denial) {
 	st, den := match(r.set, env.Grant, m, env.ReversePath.IsZero(), len(env.Recipients))
 	if den == nil {
@@ -219,6 +221,9 @@ func (e *Engine) choose(r *rules, env *Envelope, m *message) (stream.Stream, *De
 	def, ok := r.set.ByName(env.Grant.Default)
 	if den.Reason == Malformed || !ok || def.Retired || r.mode(def) == stream.Enforce {
 		return stream.Stream{}, nil, den
+	}
+	if st, ok := named(r.set, m); ok && st.Kind == stream.Marketing {
+		return st, den, nil
 	}
 	return def, den, nil
 }
@@ -303,4 +308,23 @@ func (e *Engine) mayNotify(r *rules, env *Envelope, st stream.Stream) bool {
 		domains = append(slices.Clone(domains), c.Domains...)
 	}
 	return closeness(domains, env.ReversePath.Domain()) > 0
+}
+
+// MayReport tells whether a report on a spooled message may go to its
+// reverse-path, by the same rule by which it was let in: owned are the domains
+// of the client it came from. Of a stream that is configured no more the
+// controller is not known; it was one of ours.
+func (e *Engine) MayReport(m *spool.Message, owned []string) bool {
+	if m.ReversePath.IsZero() {
+		return false
+	}
+	set := e.Streams()
+	st, ok := set.ByNumber(m.Stream)
+	domains := slices.Concat(owned, st.FromDomains)
+	for _, c := range set.Controllers() {
+		if c.ID == st.Controller || !ok && m.Stream != 0 {
+			domains = append(domains, c.Domains...)
+		}
+	}
+	return closeness(domains, m.ReversePath.Domain()) > 0
 }

@@ -19,7 +19,7 @@ func match(set *stream.Set, g *Grant, m *message, null bool, recipients int) (st
 	if declared {
 		return allowedStream(set, g, name)
 	}
-	if null && recipients == 1 && isNotice(m) {
+	if null && recipients == 1 && isNotice(m, onlyMarketing(set, g)) {
 		return builtinStream(), nil
 	}
 	if st, ok, den := listStream(set, g, m); ok || den != nil {
@@ -74,9 +74,34 @@ func allowedStream(set *stream.Set, g *Grant, name string) (stream.Stream, *Deni
 	return st, nil
 }
 
+// named is the stream that a message names by a field of its own, whether the
+// client may use it or not.
+func named(set *stream.Set, m *message) (stream.Stream, bool) {
+	if name, declared, den := declaredStream(m); declared {
+		st, ok := set.ByName(name)
+		return st, ok && den == nil
+	}
+	if m.count[fieldListID] != 1 {
+		return stream.Stream{}, false
+	}
+	return set.ByListID(listIdentifier(m.value(fieldListID)))
+}
+
+// onlyMarketing tells whether a client has no stream for other mail.
+func onlyMarketing(set *stream.Set, g *Grant) bool {
+	for _, name := range g.Streams {
+		if st, ok := set.ByName(name); ok && st.Kind != stream.Marketing {
+			return false
+		}
+	}
+	return true
+}
+
 // isNotice tells whether mail from <> is a bounce, a receipt or an automatic
-// answer (RFC 3464, RFC 8098, RFC 3834). What carries the marks of a list is not.
-func isNotice(m *message) bool {
+// answer (RFC 3464, RFC 8098, RFC 3834). What carries the marks of a list is
+// not, and of a client that sends nothing but marketing only what answers a
+// mail is: a newsletter tool may call all it makes auto-generated.
+func isNotice(m *message, answersOnly bool) bool {
 	if m.has(fieldListID) || m.has(fieldListUnsubscribe) || m.has(fieldFeedbackID) {
 		return false
 	}
@@ -88,7 +113,7 @@ func isNotice(m *message) bool {
 	}
 	auto, _, _ := strings.Cut(strings.ToLower(m.value(fieldAutoSubmitted)), ";")
 	auto = strings.TrimSpace(auto)
-	return auto != "" && auto != "no"
+	return auto != "" && auto != "no" && (auto == "auto-replied" || !answersOnly)
 }
 
 func isReport(m *message) bool {

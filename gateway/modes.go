@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -65,13 +66,29 @@ func (e *Engine) change(edit func(*rules)) {
 
 // SetStreams takes a new table of streams, as after SIGHUP. Messages already
 // judged keep the table they were judged by; spooled ones meet the new one.
-// An error leaves the old table in place.
+// An error leaves the old table in place; it also tells of numbers that came to
+// mean something else, as tokens and waiting messages carry them.
 func (e *Engine) SetStreams(set *stream.Set) error {
-	if err := e.checkStreams(set); err != nil {
+	if err := errors.Join(e.checkStreams(set), sameNumbers(e.Streams(), set)); err != nil {
 		return err
 	}
 	e.change(func(r *rules) { r.set = set })
 	return nil
+}
+
+// sameNumbers wants that no number of a marketing stream is given to another
+// kind of mail or another controller: who unsubscribed from it would not get
+// that mail, and what waits would leave without consent.
+func sameNumbers(old, set *stream.Set) error {
+	var errs []error
+	for _, was := range old.Streams() {
+		st, ok := set.ByNumber(was.Number)
+		if ok && was.Kind == stream.Marketing && (st.Kind != was.Kind || st.Controller != was.Controller) {
+			errs = append(errs, fmt.Errorf("stream %q: number %d was that of %q, which was marketing of %s: numbers are given once for ever; keep that stream as retired and take a new number",
+				st.Name, st.Number, was.Name, was.Controller))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Streams gives the table in force.

@@ -42,6 +42,10 @@ func (e *Engine) PrepareAll(ctx context.Context, reqs []delivery.Request) []deli
 			out[i].Err = fmt.Errorf("prepare message %s: stream %d is not configured", q.Message.ID, q.Message.Stream)
 			continue
 		}
+		if q.Message.Marketing && st.Kind != stream.Marketing {
+			out[i].Err = fmt.Errorf("prepare message %s: it is marketing, and stream %d is %s now; a number is given once for ever", q.Message.ID, st.Number, st.Kind)
+			continue
+		}
 		jobs = append(jobs, &job{e: e, m: q.Message, due: q.Due, out: &out[i], st: st, mode: r.mode(st), set: r.set, now: now})
 	}
 	e.ask(ctx, jobs)

@@ -11,9 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/redis/go-redis/v9"
-
-	"postern/gateway/stream"
 )
 
 // Would is one recipient that enforcing would have refused (design D2).
@@ -45,7 +44,7 @@ type Row struct {
 // Keys of the gateway in Redis.
 const (
 	reportPrefix = "pg:would:"   // + day: hash, field "stream|reason|client|sender" → count; lives reportLife
-	modesKey     = "pg:modes"    // hash, stream name → mode; no end
+	modesKey     = "pg:modes"    // hash, stream name → mode and when it was set (modekeep.go); no end
 	observedKey  = "pg:observed" // hash, stream name → since when, in Unix seconds; no end
 	reportLife   = 100 * 24 * time.Hour
 	reportFields = 10000 // distinct lines kept in memory between two flushes
@@ -55,6 +54,7 @@ const (
 // nodes. Counts are advice: those of the last second are lost with the process.
 type Report struct {
 	rdb  redis.UniversalClient
+	db   *pebble.DB // keeps the modes beside Redis; nil: nothing does
 	log  *slog.Logger
 	mu   sync.Mutex
 	rows map[string]map[string]int64 // day → field → count
@@ -73,10 +73,16 @@ var (
 
 // NewReport keeps its counts, and the modes operators set, in rdb. log may be nil.
 func NewReport(rdb redis.UniversalClient, log *slog.Logger) *Report {
+	return NewNodeReport(rdb, nil, log)
+}
+
+// NewNodeReport is NewReport of a node whose store db remembers the modes, so
+// that a Redis that fell back brings back no former one.
+func NewNodeReport(rdb redis.UniversalClient, db *pebble.DB, log *slog.Logger) *Report {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Report{rdb: rdb, log: log, rows: map[string]map[string]int64{},
+	return &Report{rdb: rdb, db: db, log: log, rows: map[string]map[string]int64{},
 		tallies: map[tallyKey]int64{}, unwritten: map[bucket]map[string]int64{}}
 }
 
@@ -196,36 +202,6 @@ func (r *Report) WouldBlock(ctx context.Context, since, until time.Time) ([]Row,
 		out = append(out, rows...)
 	}
 	return out, nil
-}
-
-// Modes reads the modes that operators set.
-func (r *Report) Modes(ctx context.Context) (map[string]stream.Mode, error) {
-	all, err := r.rdb.HGetAll(ctx, modesKey).Result()
-	if err != nil {
-		return nil, fmt.Errorf("read modes: %w", err)
-	}
-	out := map[string]stream.Mode{}
-	for name, m := range all {
-		switch mode := stream.Mode(m); mode {
-		case stream.Observe, stream.Annotate, stream.Enforce:
-			out[name] = mode
-		}
-	}
-	return out, nil
-}
-
-// SetMode keeps a mode; "" forgets it.
-func (r *Report) SetMode(ctx context.Context, name string, m stream.Mode) error {
-	var err error
-	if m == "" {
-		err = r.rdb.HDel(ctx, modesKey, name).Err()
-	} else {
-		err = r.rdb.HSet(ctx, modesKey, name, string(m)).Err()
-	}
-	if err != nil {
-		return fmt.Errorf("keep mode: %w", err)
-	}
-	return nil
 }
 
 // Observed keeps since when a stream has been observed.

@@ -65,7 +65,8 @@ func (e *Engine) spoolDenial(err error) *Denial {
 // records of the verdicts that let it in.
 func (e *Engine) spoolMessage(env *Envelope, m *message, p *plan, d *decision, id string, now time.Time) (*spool.Message, []ledger.Record) {
 	msg := &spool.Message{ID: id, Received: now, Stream: d.st.Number, Client: env.Grant.Client, ReversePath: env.ReversePath,
-		Ret: env.Ret, EnvID: env.EnvID, EightBit: env.EightBit && hasEightBit(m.body), RequireTLS: env.RequireTLS, Shared: d.st.Kind != stream.Marketing && d.st.Bounce != bounceVERP, Same: d.st.Kind == stream.Marketing && p.subst == nil,
+		Ret: env.Ret, EnvID: env.EnvID, EightBit: env.EightBit && hasEightBit(m.body), RequireTLS: env.RequireTLS, Shared: d.st.Kind != stream.Marketing && d.st.Bounce != bounceVERP,
+		Marketing: d.st.Kind == stream.Marketing, Same: d.st.Kind == stream.Marketing && p.subst == nil,
 		Body: bytes.Clone(m.body), Recipients: make([]spool.Recipient, 0, len(env.Recipients))}
 	msg.Header, msg.MessageID = e.commonHeader(m, p, e.received(env, id, now), now), p.idHash
 	if d.st.Expire > 0 {

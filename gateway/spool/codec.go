@@ -17,6 +17,7 @@ const (
 	flagEightBit
 	flagRequireTLS
 	flagShared
+	flagMarketing
 )
 
 // states in storage; the position is the stored number, so only append.
@@ -61,6 +62,9 @@ func appendMeta(b []byte, m *Message) []byte {
 	}
 	if m.Shared {
 		flags |= flagShared
+	}
+	if m.Marketing {
+		flags |= flagMarketing
 	}
 	b = append(b, flags)
 	b = appendString(b, m.Client)
@@ -185,7 +189,7 @@ func decodeMeta(b []byte) (*Message, error) {
 	m := &Message{Received: r.time("received"), Expires: r.time("expires"), Stream: uint16(r.uint("stream"))}
 	flags := r.octet("flags")
 	m.UTF8, m.EightBit, m.RequireTLS = flags&flagUTF8 != 0, flags&flagEightBit != 0, flags&flagRequireTLS != 0
-	m.Shared = flags&flagShared != 0
+	m.Shared, m.Marketing = flags&flagShared != 0, flags&flagMarketing != 0
 	m.Client = r.string("client")
 	m.ReversePath = r.address("reverse-path")
 	m.Ret, m.EnvID, m.MessageID = r.string("ret"), r.string("envid"), r.string("message-id")

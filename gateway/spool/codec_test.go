@@ -22,7 +22,7 @@ func drawMessage(t *rapid.T) *Message {
 	m := &Message{
 		Received: at("received"), Expires: at("expires"), Stream: rapid.Uint16().Draw(t, "stream"), Client: text.Draw(t, "client"),
 		Ret: text.Draw(t, "ret"), EnvID: text.Draw(t, "envid"), MessageID: text.Draw(t, "mid"), UTF8: rapid.Bool().Draw(t, "utf8"),
-		EightBit: rapid.Bool().Draw(t, "8bit"), Shared: rapid.Bool().Draw(t, "shared"), RequireTLS: rapid.Bool().Draw(t, "tls"),
+		EightBit: rapid.Bool().Draw(t, "8bit"), Shared: rapid.Bool().Draw(t, "shared"), Marketing: rapid.Bool().Draw(t, "marketing"), RequireTLS: rapid.Bool().Draw(t, "tls"),
 		Header: []byte(text.Draw(t, "header")), BodySize: rapid.Int64Range(0, 1<<40).Draw(t, "size"), Recipients: []Recipient{},
 	}
 	if rapid.Bool().Draw(t, "null") {

@@ -56,6 +56,7 @@ type Message struct {
 	MessageID   string          // hex of SHA-256 over the Message-ID
 	Expires     time.Time
 	Shared      bool // all recipients get the same copy, however well they are known
+	Marketing   bool // it was let in by the rules of a marketing stream
 	Same        bool // each copy has the body as it is: known until the message is read back from disk
 	Header      []byte
 	Body        []byte // may be nil in listings
