@@ -110,7 +110,7 @@ func (n *node) askColleague(ctx context.Context, r caseOrder) (caseAnswer, error
 	if err != nil {
 		return caseAnswer{}, errors.New("--mail is not a mail address")
 	}
-	t, err := n.queue.AskColleague(ctx, r.Number, queue.Ask{Who: r.Who, Mail: to, Verb: fulfil.Verb(r.Verb), Words: r.Text, Due: r.Due, Actor: r.Actor, Approve: r.Confirm, Letter: r.Yes})
+	t, err := n.queue.AskColleague(ctx, r.Number, queue.Ask{Who: r.Who, Mail: to, Verb: fulfil.Verb(r.Verb), Words: r.Text, Due: r.Due, Actor: r.Actor, Approve: r.Confirm, Letter: r.Yes, Language: r.Language})
 	if err != nil {
 		return caseAnswer{}, err
 	}

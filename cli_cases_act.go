@@ -335,6 +335,7 @@ func (c *cli) systemVerbs() []*cobra.Command {
 	ask.Flags().StringVar(&a.Verb, "verb", string(fulfil.Export), "what they are asked to do")
 	ask.Flags().StringVar(&a.Text, "words", "", "what you ask, in your words")
 	ask.Flags().DurationVar(&a.Due, "within", 0, "time to answer, as 72h; default cases.task_due")
+	ask.Flags().StringVar(&a.Language, "language", "", "of mail and page, as fr; default the controller's staff_language")
 	ask.Flags().StringVar(&a.Confirm, "confirm", "", "for --verb erase: the case number")
 	ask.Flags().BoolVar(&a.Yes, "show-letter", false, "let them read what the person wrote")
 	_, _ = ask.MarkFlagRequired("who"), ask.MarkFlagRequired("mail")

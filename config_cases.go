@@ -34,6 +34,7 @@ type HandlingConfig struct {
 	OnObjection      string            `toml:"on_objection"`      // as processor: act (default) or forward
 	BreachWithin     Duration          `toml:"breach_within"`     // as processor: until that company is told of a breach (Art. 33(2)); default 24 h
 	SupportContact   string            `toml:"support_contact"`   // where mail goes that is no request
+	StaffLanguage    string            `toml:"staff_language"`    // of mails to operators and colleagues; default language
 	DPATemplate      string            `toml:"dpa_template"`      // text file of the processing agreement
 	DPAVersion       string            `toml:"dpa_version"`       // its date, as 2026-11-01
 	Facts            []FactsConfig     `toml:"facts"`             // what Art. 15(1) asks to be told, by language
@@ -78,6 +79,7 @@ type ConnectorConfig struct {
 	Owner       string   `toml:"owner"`       // mail address: gets the link of a task, and word of a failure
 	Timeout     Duration `toml:"timeout"`     // of one try; default 20s, at most 40s
 	Due         Duration `toml:"due"`         // for a task; default cases.task_due
+	Language    string   `toml:"language"`    // what the owner of a task reads; default the controller's staff_language
 }
 
 // CustomerConfig is a company whose processor we are (GDPR Art. 28).

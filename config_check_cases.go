@@ -74,6 +74,7 @@ func (k *checker) handling() {
 		if c.SupportContact != "" {
 			k.addresses(at+"support_contact", []string{c.SupportContact})
 		}
+		k.staffLanguage(at+"staff_language", c.StaffLanguage)
 		k.file(at+"dpa_template", c.DPATemplate)
 		k.day(at+"dpa_version", c.DPAVersion)
 		if c.DPATemplate != "" {
@@ -96,6 +97,18 @@ func (k *checker) documents(at string, h HandlingConfig) {
 		for _, part := range [][2]string{{"data", n.Data}, {"third_parties", n.ThirdParties}, {"retention", n.Retention}, {"place", n.Place}, {"security", n.Security}, {"changes", n.Changes}} {
 			k.need(nat+part[0], part[1], "a notice has six parts")
 		}
+	}
+}
+
+// staffLanguage checks that mails to colleagues can be in a language.
+func (k *checker) staffLanguage(key, tag string) {
+	if tag == "" {
+		return
+	}
+	if texts, err := replytext.StaffTexts(); err != nil {
+		k.add(key, "%v", err)
+	} else if texts.Find(tag) == nil {
+		k.add(key, "there are no texts in %q: write one of %s", tag, joined(texts.Tags()))
 	}
 }
 
@@ -161,6 +174,7 @@ func (k *checker) connectors() {
 		if c.Owner != "" {
 			k.addresses(at+"owner", []string{c.Owner})
 		}
+		k.staffLanguage(at+"language", c.Language)
 		switch c.Type {
 		case "webhook":
 			k.hook(at, c.URL, c.Secret, c.OldSecret)

@@ -126,7 +126,7 @@ func (c *Config) handling(o *queue.Options) error {
 }
 
 func (k ControllerConfig) handling() (queue.Handling, error) {
-	h := queue.Handling{Regime: clock.Regime(k.Regime), Target: k.TargetDays, FourEyes: k.FourEyes, Support: k.SupportContact, Policy: map[classifier.Label]queue.Policy{}}
+	h := queue.Handling{Regime: clock.Regime(k.Regime), Target: k.TargetDays, FourEyes: k.FourEyes, Support: k.SupportContact, StaffLanguage: k.StaffLanguage, Policy: map[classifier.Label]queue.Policy{}}
 	for label, p := range k.Policy {
 		h.Policy[classifier.Label(label)] = queue.Policy(p)
 	}
@@ -165,7 +165,7 @@ func webhook(name, url string, timeout time.Duration, secrets ...Secret) (*fulfi
 func (n *node) connections(cfg *Config) ([]queue.Connection, error) {
 	out := []queue.Connection{{Verbs: ownVerbs, Connector: ownData{n}}}
 	for _, c := range cfg.Connectors {
-		base := queue.Connection{Due: time.Duration(c.Due)}
+		base := queue.Connection{Due: time.Duration(c.Due), Language: c.Language}
 		for _, v := range c.Verbs {
 			base.Verbs = append(base.Verbs, fulfil.Verb(v))
 		}

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"postern/gateway/address"
 	"postern/queue/fulfil"
+	"postern/queue/reply"
 )
 
 // remindTask begins the kind of a reminder for a colleague's task; its index
@@ -34,10 +36,12 @@ type Ask struct {
 	Approve string // for fulfil.Erase: the case number, typed by the approver
 
 	Letter bool // show what the person wrote; only where it is needed
+
+	Language string // of mail and page (BCP 47); default Handling.StaffLanguage, then the controller's
 }
 
 func (a *Ask) connection() Connection {
-	return Connection{Connector: fulfil.Task{Who: a.Who}, Owner: a.Mail, Due: a.Due}
+	return Connection{Connector: fulfil.Task{Who: a.Who}, Owner: a.Mail, Due: a.Due, Language: a.Language}
 }
 
 // AskColleague gives a task to a colleague: they get a link by mail, are
@@ -49,6 +53,8 @@ func (q *Queue) AskColleague(ctx context.Context, number string, a Ask) (Task, e
 		return Task{}, fmt.Errorf("case %s: %w: an operator has to", no, ErrOrder)
 	case a.Who == "" || a.Mail.IsZero():
 		return Task{}, fmt.Errorf("case %s: %w: say who is asked, and their mail address", no, ErrOrder)
+	case a.Language != "" && q.staff.Find(a.Language) == nil:
+		return Task{}, fmt.Errorf("case %s: %w: there are no texts in language %q, only in %s", no, ErrOrder, a.Language, strings.Join(q.staff.Tags(), ", "))
 	}
 	if a.Verb == "" {
 		a.Verb = fulfil.Export
@@ -147,6 +153,7 @@ type TaskView struct {
 	Answered   bool
 	Status     fulfil.Status
 	Letter     string // what the person wrote, where the operator ticked it
+	Language   string // of the page (BCP 47), "" where none is configured
 }
 
 // TaskByToken reads the link of a task. Unknown and outdated links, and those
@@ -167,7 +174,8 @@ func (q *Queue) TaskByToken(ctx context.Context, token string) (TaskView, error)
 		}
 	}
 	return TaskView{Letter: strings.TrimSpace(letter), Case: c.Number, Controller: q.controller(c.Controller).Name, System: t.System, Verb: t.Verb, Words: o.Words, Person: o.Address,
-		Facts: o.Facts, Asked: t.Asked, Due: t.Due, Answered: t.Done(), Status: t.Status}, nil
+		Facts: o.Facts, Asked: t.Asked, Due: t.Due, Answered: t.Done(), Status: t.Status,
+		Language: cmp.Or(o.Language, q.rules().Handling[c.Controller].StaffLanguage)}, nil
 }
 
 func (q *Queue) taskBehind(ctx context.Context, token string) (*Case, Task, order, error) {
@@ -264,34 +272,24 @@ func (q *Queue) mailTask(ctx context.Context, c *Case, t Task, o order, kind str
 	}
 	controller := q.controller(c.Controller)
 	_, loc := q.seat(controller)
-	var b strings.Builder
+	w := q.staffWords(c.Controller, o.Language)
+	due := staffDay(w, t.Due.In(loc))
+	var parts []string
 	if kind != taskAsked {
-		b.WriteString("This task is still open.\n\n")
+		parts = append(parts, w.Say("mail_open"))
 	}
-	fmt.Fprintf(&b, "A person asks about data we may hold (case %s). For %q you are asked to: %s.\n", c.Number, t.System, taskWords[t.Verb])
+	parts = append(parts, w.Say("mail_lead", "no", c.Number)+"\n"+w.Say(reply.TaskKey(t.Verb), "system", t.System))
 	if o.Words != "" {
-		fmt.Fprintf(&b, "\n%s\n", o.Words)
+		parts = append(parts, o.Words)
 	}
-	fmt.Fprintf(&b, "\nWhose data it is, and the place for your answer, is behind this link. It needs no account; do not pass it on:\n\n%s\n\nPlease answer by %s.\n", link, t.Due.In(loc).Format("2006-01-02"))
+	parts = append(parts, w.Say("mail_link"), link, w.Say("mail_due", "due", due), "-- \n"+foot(controller))
 	ref := "task:" + t.Key + ":" + strconv.Itoa(t.Round) + ":" + kind
 	if kind != taskAsked {
 		ref += ":" + q.o.Now().UTC().Format("20060102")
 	}
-	_, err = q.submit(ctx, controller, outgoing{ref: ref, to: to, subject: "Task for " + t.System + " until " + t.Due.In(loc).Format("2006-01-02"),
-		text: b.String() + "\n-- \n" + foot(controller), lang: "en", auto: true, number: c.Number})
+	_, err = q.submit(ctx, controller, outgoing{ref: ref, to: to, subject: w.Say("mail_subject", "system", t.System, "due", due),
+		text: reply.Wrap(strings.Join(parts, "\n\n"), 71), lang: w.Tag(), auto: true, number: c.Number})
 	return err
-}
-
-// taskWords say what a colleague is asked to do.
-var taskWords = map[fulfil.Verb]string{
-	fulfil.Lookup:   "look whether the person is known there, and under which address",
-	fulfil.Export:   "give what is held there about the person",
-	fulfil.Erase:    "delete what is held there about the person",
-	fulfil.Verify:   "look whether the person is gone there",
-	fulfil.Rectify:  "correct what is held there about the person",
-	fulfil.Restrict: "store, but no longer use, what is held there about the person",
-	fulfil.Stop:     "stop advertising to the person by every way",
-	fulfil.Inform:   "tell those who got the person's data what was done (GDPR Art. 19)",
 }
 
 // remindTask reminds a colleague halfway and when the task is due; from then

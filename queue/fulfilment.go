@@ -24,6 +24,7 @@ type Connection struct {
 	Connector  fulfil.Connector
 	Owner      address.Address // of a fulfil.Task: the colleague who gets its link
 	Due        time.Duration   // of a fulfil.Task; default Options.TaskDue
+	Language   string          // of a fulfil.Task: what its owner reads (BCP 47); default Handling.StaffLanguage
 }
 
 // Task is one request to one system and how far it is.
@@ -202,6 +203,8 @@ type order struct {
 	Owner   string `json:",omitempty"` // a colleague's mail address
 	Words   string `json:",omitempty"` // what the operator asks of them
 	Letter  bool   `json:",omitempty"` // they may read what the person wrote
+
+	Language string `json:",omitempty"` // of the colleague (BCP 47)
 }
 
 // ask writes the tasks down and sets them going.
@@ -232,7 +235,7 @@ func (q *Queue) ask(ctx context.Context, no string, o Order, who address.Address
 			t := Task{Index: n, Key: no + ":" + strconv.Itoa(n) + ":" + string(o.Verb), System: s.Connector.Name(), Verb: o.Verb, DryRun: o.DryRun, Asked: q.o.Now()}
 			need := order{Address: who.Plain(), Facts: o.Facts}
 			if _, t.Person = s.Connector.(fulfil.Task); t.Person {
-				t.Due, need.Owner = q.taskDue(c, s.Due), s.Owner.Plain()
+				t.Due, need.Owner, need.Language = q.taskDue(c, s.Due), s.Owner.Plain(), s.Language
 				if o.colleague != nil {
 					need.Words, need.Letter = o.colleague.Words, o.colleague.Letter
 				}

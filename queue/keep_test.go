@@ -248,7 +248,9 @@ func TestOperatorsAreMailed(t *testing.T) {
 		if strings.HasPrefix(ref, "notice:"+no) {
 			got++
 			require.Contains(t, string(m.Header), "Auto-Submitted: auto-generated")
-			require.Contains(t, string(m.Body), "at once")
+			require.Contains(t, decodeQP(t, m.Body), "Diesen Fall muss sofort ein Mensch ansehen.", "in the controller's language")
+			require.Contains(t, decodeQP(t, m.Body), "Grund: jemand meldet eine Datenschutzverletzung")
+			require.Contains(t, string(m.Header), "Content-Language: de")
 			require.NotContains(t, string(m.Header)+string(m.Body), "alice")
 			require.NotContains(t, string(m.Body), "secret")
 		}

@@ -350,7 +350,7 @@ func (q *Queue) takeUp(ctx context.Context, no, n string) (l Letter, status stri
 	if err != nil {
 		return l, "", errors.Join(errPermanent, err)
 	}
-	_, _, key, err := q.load(ctx, no)
+	c, _, key, err := q.load(ctx, no)
 	if err != nil {
 		return l, "", err
 	}
@@ -372,7 +372,7 @@ func (q *Queue) takeUp(ctx context.Context, no, n string) (l Letter, status stri
 		return nil
 	})
 	if err == nil && status == "trying" {
-		q.tell(ctx, Notice{Kind: "alert", Case: no, Reason: "letter-unsure"})
+		q.tell(ctx, Notice{Kind: "alert", Case: no, Controller: c.Controller, Reason: "letter-unsure"})
 	}
 	return l, status, err
 }

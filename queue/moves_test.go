@@ -186,6 +186,7 @@ func TestLetterRefusedOrUnsure(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, actions(events), ActUnsure)
 	require.Equal(t, "letter-unsure", w.notices[len(w.notices)-1].Reason)
+	require.Equal(t, "shop", w.notices[len(w.notices)-1].Controller, "its operators get the mail")
 	require.True(t, w.show(no).State.Live(), "the clock runs on")
 }
 

@@ -1,36 +1,33 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
+	"postern/classifier"
 	"postern/gateway/address"
+	"postern/gateway/stream"
+	"postern/gateway/webpage"
 	"postern/queue/reply"
 )
 
-// noticeWords are the sentences of mails to operators, by the notice's kind.
-// They name the case, never the person or what was written.
-var noticeWords = map[string]string{
-	RemindHalf:           "Half of the time for this case is over.",
-	RemindQuarters:       "Three quarters of the time for this case are over.",
-	RemindDays:           "Three working days are left for this case.",
-	RemindOverdue:        "This case is overdue.",
-	RemindUntil:          "The date this case was waiting for has come.",
-	RemindProof:          "The person did not confirm who they are in time. A refusal may be due.",
-	breachAware:          "A breach of personal data is on record. The time to tell the authority, or the company we work for, runs.",
-	RemindBreachHalf:     "Half of the hours to tell of this breach are over.",
-	RemindBreachQuarters: "Three quarters of the hours to tell of this breach are over.",
-	RemindBreachLast:     "Six hours are left to tell of this breach.",
-	RemindBreachOverdue:  "The time to tell of this breach is over. Tell now, with the reasons for being late.",
-	RemindBreachOpen:     "Nobody was told of this breach yet. It is due without undue delay.",
-	"alert":              "A person has to look at this case at once.",
-	"task-overdue":       "A colleague has not answered a task in time.",
-	"not-fetched":        "A copy of data was not fetched in time, its link has ended.",
-	"code-locked":        "The code of a download was given wrongly too often. The page is locked.",
-	"dead":               "Work on this case was given up. See the dead letters.",
-	"intake-silent":      "A mailbox could not be read for a while. Clocks run on. Check its log-in.",
-	"optout-flood":       "One source sends very many opt-outs. They all bind; see whether they are forged.",
+// noticeKinds are the notices that operators get. Their sentences are in
+// reply.StaffTexts; they name the case, never the person or what was written.
+var noticeKinds = []string{
+	RemindHalf, RemindQuarters, RemindDays, RemindOverdue, RemindUntil, RemindProof,
+	breachAware, RemindBreachHalf, RemindBreachQuarters, RemindBreachLast, RemindBreachOverdue, RemindBreachOpen,
+	"alert", "task-overdue", "not-fetched", "code-locked", "dead", "intake-silent", "optout-flood",
+}
+
+// noticeReasons are the reasons of notices that have a sentence of their own;
+// others name a system, a mailbox or a job and are shown as they are.
+var noticeReasons = []string{
+	string(classifier.BreachReport), string(classifier.AuthorityLetter),
+	"letter-refused", "letter-unsure", "opt-out-not-bound", "not-me", "undeliverable", "system-failed",
 }
 
 // Tell brings a notice of another room to the operators of a controller, as the
@@ -81,32 +78,12 @@ func (q *Queue) mailOperator(ctx context.Context, n Notice, i int, to string) er
 	if err != nil {
 		return fmt.Errorf("contact of %q: %w", n.Controller, err)
 	}
-	text := noticeWords[n.Kind]
-	if text == "" {
-		text = "A case needs attention: " + n.Kind + "."
-	}
-	about := n.Case
-	if about == "" {
-		about = n.Reason
-	} else {
-		text += "\n\nCase: " + n.Case
-	}
-	if !n.Due.IsZero() {
-		_, loc := q.seat(c)
-		text += "\nDue: " + n.Due.In(loc).Format("2006-01-02 15:04 MST")
-	}
-	if n.Owner != "" {
-		text += "\nOwner: " + n.Owner
-	}
-	if n.Deputy != "" {
-		text += " (away, deputy: " + n.Deputy + ")"
-	}
-	if n.Reason != "" {
-		text += "\nReason: " + n.Reason
-	}
+	words := q.staffWords(n.Controller, "")
+	text, first := q.noticeMail(words, n, c)
+	about := cmp.Or(n.Case, n.Reason)
 	ref := fmt.Sprintf("notice:%s:%s:%s:%d", about, n.Kind, q.o.Now().UTC().Format(time.DateOnly), i)
 	header, body, err := reply.Mail{
-		FromName: c.Name, From: from, To: a, Subject: "[Postern] " + n.Kind + ": " + about, Text: text, Date: q.o.Now(),
+		FromName: c.Name, From: from, To: a, Subject: "[Postern] " + about + ": " + first, Text: text, Language: words.Tag(), Date: q.o.Now(),
 		MessageID: "notice." + sha(ref)[:24] + "@" + from.Domain(), Auto: true, Generated: true,
 	}.Compose()
 	if err != nil {
@@ -114,4 +91,34 @@ func (q *Queue) mailOperator(ctx context.Context, n Notice, i int, to string) er
 	}
 	_, err = q.d.Sender.Submit(ctx, Outgoing{Stream: q.rules().AckStream[c.ID], To: a, NotifyNever: true, Header: header, Body: body, Ref: ref})
 	return err
+}
+
+// noticeMail is what a notice says to an operator, and its first sentence for
+// the subject.
+func (q *Queue) noticeMail(w *webpage.Words, n Notice, c stream.Controller) (text, first string) {
+	text = w.Say("notice_"+n.Kind, "command", "postern cases dead")
+	first, _, _ = strings.Cut(text, ". ")
+	lines := []string{reply.Wrap(text, 71), ""}
+	if n.Case != "" {
+		lines = append(lines, staffLine(w, "case", n.Case))
+	}
+	if !n.Due.IsZero() {
+		_, loc := q.seat(c)
+		lines = append(lines, staffLine(w, "due", staffMoment(w, n.Due.In(loc))))
+	}
+	if n.Owner != "" {
+		who := n.Owner
+		if n.Deputy != "" {
+			who = w.Say("away", "owner", n.Owner, "deputy", n.Deputy)
+		}
+		lines = append(lines, staffLine(w, "owner", who))
+	}
+	if n.Reason != "" {
+		why := n.Reason
+		if slices.Contains(noticeReasons, why) {
+			why = w.Say("why_" + why)
+		}
+		lines = append(lines, staffLine(w, "why", why))
+	}
+	return strings.Join(lines, "\n"), strings.TrimSuffix(first, ".")
 }

@@ -1,14 +1,15 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"postern/classifier"
 	"postern/gateway/address"
 	"postern/queue/clock"
+	"postern/queue/reply"
 )
 
 // Processor says that the gateway is run for another company, which answers
@@ -114,14 +115,11 @@ func (q *Queue) ForwardDraftTo(ctx context.Context, number, controller, actor st
 	if err != nil {
 		return Draft{}, err
 	}
-	_, loc := q.seat(q.controller(c.Controller))
-	var b strings.Builder
-	fmt.Fprintf(&b, "A request concerning you reached us on %s (case %s). It asks for: %s. We pass it on to you; the time to answer runs since that day.\n",
-		q.texts().Date("en", c.Received.In(loc)), c.Number, q.rights("en", c.Labels))
-	for _, in := range c.Mails {
-		fmt.Fprintf(&b, "\nFrom: %s\nReceived: %s\nSubject: %s\n\n%s\n", in.From.Plain(), in.Received.In(loc).Format("2006-01-02 15:04 MST"), in.Subject, in.Text)
-	}
-	return Draft{Subject: "Request of a data subject, case " + c.Number, Text: b.String(), Language: "en", To: to, Effect: ActForward, Reason: "processor", Actor: actor}, nil
+	loc := q.zone(c.Controller)
+	w := q.staffWords(cmp.Or(controller, c.Controller), "")
+	text := w.Say("forward_lead", "date", staffDay(w, c.Received.In(loc)), "no", c.Number, "rights", q.rights(w.Tag(), c.Labels))
+	return Draft{Subject: w.Say("forward_subject", "no", c.Number), Text: reply.Wrap(text, 71) + "\n" + staffLetters(w, c.Mails, loc), Language: w.Tag(),
+		To: to, Effect: ActForward, Reason: "processor", Actor: actor}, nil
 }
 
 // forwardTo is the privacy contact of the company a case is passed on to.

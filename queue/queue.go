@@ -11,6 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"postern/gateway/stream"
+	"postern/gateway/webpage"
+	"postern/queue/reply"
 	"postern/queue/vault"
 )
 
@@ -25,6 +27,7 @@ type Queue struct {
 	o       Options
 	vault   *vault.Keys
 	files   *vault.Files // nil: no vault folder
+	staff   *webpage.Texts
 	metrics *metrics
 	index   *Index // shared by the rooms of this process
 	deeds   deedBook
@@ -50,6 +53,9 @@ func New(rdb redis.UniversalClient, d Deps, o Options) (*Queue, error) {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
 	q := &Queue{rdb: rdb, d: d, o: o, vault: keys, crewed: make(chan struct{}, 1)}
+	if q.staff, err = reply.StaffTexts(); err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
 	r, err := q.rulesOf(&q.o)
 	if err != nil {
 		return nil, fmt.Errorf("queue: %w", err)

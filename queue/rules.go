@@ -25,7 +25,7 @@ func (q *Queue) texts() *reply.Catalogue { return q.rules().catalogue }
 
 // rulesOf checks Options and makes what hangs on them.
 func (q *Queue) rulesOf(o *Options) (*rules, error) {
-	if err := errors.Join(CheckPolicy(o.Policy), checkHandling(*o), checkProcessors(o.Processors)); err != nil {
+	if err := errors.Join(CheckPolicy(o.Policy), q.checkHandling(o), checkProcessors(o.Processors)); err != nil {
 		return nil, err
 	}
 	texts, err := reply.Load(o.TextDir)

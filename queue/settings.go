@@ -20,9 +20,12 @@ type Handling struct {
 	FourEyes []string                    // acts that need a second operator: EyesErase, EyesDeny
 	Policy   map[classifier.Label]Policy // beats Options.Policy
 	Support  string                      // mail address of support, for what is no request
-	Facts    []Facts                     // by language
-	Notices  []ProcessingNotice          // by language and version
-	DPA      Template
+	// StaffLanguage is that of mails to operators and colleagues (BCP 47); ""
+	// takes the controller's.
+	StaffLanguage string
+	Facts         []Facts            // by language
+	Notices       []ProcessingNotice // by language and version
+	DPA           Template
 }
 
 // Acts that may need a second operator (Handling.FourEyes).
@@ -94,7 +97,7 @@ func CheckEvent(pattern string) error {
 		return nil
 	case ok && family == "case" && slices.Contains(allActions, Action(word)):
 		return nil
-	case ok && family == "notice" && noticeWords[word] != "":
+	case ok && family == "notice" && slices.Contains(noticeKinds, word):
 		return nil
 	}
 	return fmt.Errorf("%q is no event: write case.ACTION, notice.KIND, consent.ACTION or suppression.ACTION, as in case.answer, notice.overdue, or case.*", pattern)
@@ -145,10 +148,13 @@ func (q *Queue) customer(controller string, a address.Address) (Customer, bool) 
 	return Customer{}, false
 }
 
-func checkHandling(o Options) error {
+func (q *Queue) checkHandling(o *Options) error {
 	for id, h := range o.Handling {
 		if err := CheckPolicy(h.Policy); err != nil {
 			return fmt.Errorf("controller %q: %w", id, err)
+		}
+		if h.StaffLanguage != "" && q.staff.Find(h.StaffLanguage) == nil {
+			return fmt.Errorf("controller %q: no texts in staff language %q", id, h.StaffLanguage)
 		}
 		for _, act := range h.FourEyes {
 			if act != EyesErase && act != EyesDeny {

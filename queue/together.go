@@ -122,13 +122,10 @@ func (q *Queue) HandOver(ctx context.Context, number, actor, note string) (int, 
 	}
 	controller := q.controller(c.Controller)
 	loc := q.zone(c.Controller)
-	var b strings.Builder
-	b.WriteString("This reached the privacy mailbox and is for you. Please answer the person yourself.\n")
-	for _, in := range c.Mails {
-		fmt.Fprintf(&b, "\nFrom: %s\nReceived: %s\nSubject: %s\n\n%s\n", in.From.Plain(), in.Received.In(loc).Format("2006-01-02 15:04 MST"), in.Subject, in.Text)
-	}
+	w := q.staffWords(c.Controller, "")
+	text := reply.Wrap(w.Say("support_lead"), 71) + "\n" + staffLetters(w, c.Mails, loc)
 	// Support first: the person is told only once that mail is on its way.
-	if _, _, err := q.Reply(ctx, no, Draft{Subject: "For support", Text: b.String(), Language: "en", To: to, Effect: ActSent, Reason: "not-ours", Actor: actor, Note: note}); err != nil {
+	if _, _, err := q.Reply(ctx, no, Draft{Subject: w.Say("support_subject", "no", no), Text: text, Language: w.Tag(), To: to, Effect: ActSent, Reason: "not-ours", Actor: actor, Note: note}); err != nil {
 		return 0, err
 	}
 	n, _, err := q.Reply(ctx, no, Draft{Step: reply.Forwarded, Values: reply.Values{"receiver": controller.Name + " (" + to.Plain() + ")"}, Effect: ActForward, Reason: "not-ours", Actor: actor})

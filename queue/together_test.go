@@ -215,6 +215,7 @@ func TestAbsence(t *testing.T) {
 	who := func() string { d, err := w.q.Deputy(ctx, "eve"); require.NoError(t, err); return d }
 	require.Equal(t, "bob", who())
 	w.q.o.Operators = map[string][]string{"shop": {"dpo@shop.example.org"}}
+	w.q.o.Handling = map[string]Handling{"shop": {StaffLanguage: "en"}}
 	no := w.open(classifier.Access)
 	_, err := w.q.Move(ctx, no, Move{Action: ActAssign, Actor: eve, Owner: "eve"})
 	require.NoError(t, err)

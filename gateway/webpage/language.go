@@ -92,6 +92,15 @@ func (c *Words) read(files fs.FS, name string) error {
 // All gives every language, ordered by tag.
 func (cs *Texts) All() []*Words { return cs.list }
 
+// Tags lists the languages, ordered.
+func (cs *Texts) Tags() []string {
+	out := make([]string, len(cs.list))
+	for i, c := range cs.list {
+		out[i] = c.tag
+	}
+	return out
+}
+
 // Find gives the words of a BCP 47 tag by its primary language, or nil.
 func (cs *Texts) Find(tag string) *Words {
 	if tag == "" || len(tag) > 35 {

@@ -16,13 +16,11 @@ import (
 	"postern/gateway/throttle"
 	"postern/gateway/webpage"
 	"postern/queue"
+	"postern/queue/reply"
 )
 
 //go:embed text/*.toml
 var textFiles embed.FS
-
-//go:embed task/*.toml
-var taskFiles embed.FS
 
 const (
 	allowedMethods = "GET, HEAD, OPTIONS, POST"
@@ -32,7 +30,7 @@ const (
 // handler answers people.
 type handler struct {
 	*webpage.Renderer
-	tasks   *webpage.Renderer // pages for colleagues, in fewer languages
+	tasks   *webpage.Renderer // pages for colleagues
 	texts   *webpage.Texts
 	cases   Cases
 	reader  Reader
@@ -59,7 +57,7 @@ func NewHandler(cases Cases, reader Reader, streams func() *stream.Set, o Option
 	if h.Renderer, err = webpage.NewRenderer(h.o.BasePath, h.texts); err != nil {
 		return nil, fmt.Errorf("pages of a case: %w", err)
 	}
-	tasks, err := webpage.LoadTexts(taskFiles, "task/*.toml")
+	tasks, err := reply.StaffTexts()
 	if err != nil {
 		return nil, fmt.Errorf("pages of a task: %w", err)
 	}

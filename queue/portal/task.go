@@ -14,6 +14,7 @@ import (
 	"postern/gateway/webpage"
 	"postern/queue"
 	"postern/queue/fulfil"
+	"postern/queue/reply"
 )
 
 // results a colleague may tell, by what they were asked; "" stands for all
@@ -46,7 +47,7 @@ func (h *handler) task(ctx context.Context, stranger *webpage.Ask, token string)
 			who.TimeZone, who.Language = c.TimeZone, c.Language
 		}
 	}
-	a := h.tasks.Ask(stranger.W, stranger.R, &who, "/case/"+token, "")
+	a := h.tasks.Ask(stranger.W, stranger.R, &who, "/case/"+token, t.Language)
 	if t.Answered {
 		h.showTask(a, "shown", webpage.Page{Status: http.StatusOK, Heading: a.Say("done_heading"), Lead: []string{a.Say("done_lead")}})
 		return
@@ -130,7 +131,7 @@ func resultsOf(v fulfil.Verb) []string {
 // taskPage shows what is asked; why says what was wrong with an answer, of
 // which typed stays.
 func taskPage(a *webpage.Ask, t queue.TaskView, typed url.Values, status int, why string) webpage.Page {
-	pg := webpage.Page{Status: status, Heading: a.Say("heading", "system", t.System), Lead: []string{a.Say("do_"+strings.NewReplacer(".", "_", "-", "_").Replace(string(t.Verb)), "system", t.System)}, Quote: t.Words}
+	pg := webpage.Page{Status: status, Heading: a.Say("heading", "system", t.System), Lead: []string{a.Say(reply.TaskKey(t.Verb), "system", t.System)}, Quote: t.Words}
 	if why != "" {
 		pg.Heading, pg.Lead = a.Say("again_heading"), append([]string{a.Say(why)}, pg.Lead...)
 	}

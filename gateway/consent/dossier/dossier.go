@@ -66,12 +66,7 @@ func New() (*Writer, error) {
 }
 
 // Languages are the tags there are texts for.
-func (w *Writer) Languages() (tags []string) {
-	for _, t := range w.texts.All() {
-		tags = append(tags, t.Tag())
-	}
-	return tags
-}
+func (w *Writer) Languages() []string { return w.texts.Tags() }
 
 // view is the page as the layout takes it.
 type view struct {
