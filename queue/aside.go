@@ -28,8 +28,7 @@ type Aside struct {
 // idempotent on the message's place. A bounce at the reverse-path of a case
 // marks that case (AR-10).
 func (q *Queue) SetAside(ctx context.Context, list ...Aside) error {
-	var calls []call
-	octets := 0
+	runs := parcels{shared: []string{keySeen, keyAside}}
 	for _, a := range list {
 		if err := q.bounced(ctx, a.Mail, a.Why); err != nil {
 			return err
@@ -43,18 +42,12 @@ func (q *Queue) SetAside(ctx context.Context, list ...Aside) error {
 		if err != nil {
 			return err
 		}
-		if len(calls) == 0 || len(calls[len(calls)-1].keys) == 2+fileCases || octets+len(sealed) > fileOctets {
-			calls, octets = append(calls, call{keys: []string{keySeen, keyAside}}), 0
-		}
-		last := &calls[len(calls)-1]
-		last.keys = append(last.keys, keyAsideMail(id))
-		last.args = append(last.args, seenField(a.Mail), id, millis(a.Mail.Received), wrapped, sealed, a.Why, a.Mail.Controller)
-		octets += len(sealed)
+		runs.add([]string{keyAsideMail(id)}, []any{seenField(a.Mail), id, millis(a.Mail.Received), wrapped, sealed, a.Why, a.Mail.Controller})
 	}
-	if len(calls) == 0 {
+	if len(runs.calls) == 0 {
 		return nil
 	}
-	if _, err := q.durable(ctx, asideScript, calls...); err != nil {
+	if _, err := q.durable(ctx, asideScript, runs.calls...); err != nil {
 		return fmt.Errorf("set %d mails aside: %w", len(list), err)
 	}
 	return nil

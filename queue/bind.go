@@ -2,14 +2,11 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
 
 	"postern/classifier"
 	"postern/gateway/address"
@@ -99,76 +96,6 @@ func (q *Queue) suppress(ctx context.Context, list []consent.Suppression) ([]str
 		}
 	}
 	return ids, nil
-}
-
-// bindAll binds the opt-outs of mails that were just stored: what opened a case
-// with few round trips for all, what joined one as bind does.
-func (q *Queue) bindAll(ctx context.Context, opened []*opening) error {
-	g := new(errgroup.Group)
-	g.SetLimit(sideBySide)
-	var all []consent.Suppression
-	var fresh []binding
-	for _, o := range opened {
-		switch {
-		case o.new != nil:
-			list, flag := q.suppressions(o.ref.Number, 0, o.in)
-			if len(list) > 0 || flag != "" {
-				fresh = append(fresh, binding{o, list, flag})
-				all = append(all, list...)
-			}
-		case o.index >= 0:
-			g.Go(func() error { return q.bind(ctx, o.ref.Number, o.index) })
-		}
-	}
-	return errors.Join(q.bindFresh(ctx, fresh, all), g.Wait())
-}
-
-// binding is what the first mail of a case binds.
-type binding struct {
-	*opening
-	list []consent.Suppression
-	flag string
-}
-
-// bindFresh binds all, which are the lists of fresh one after another. Nobody
-// but a worker knows these cases yet: they are changed as they were stored, and
-// the few that a worker touched meanwhile are bound one by one.
-func (q *Queue) bindFresh(ctx context.Context, fresh []binding, all []consent.Suppression) error {
-	if len(fresh) == 0 {
-		return nil
-	}
-	ids, err := q.suppress(ctx, all)
-	if err != nil {
-		return fmt.Errorf("suppress for %d cases: %w", len(fresh), err)
-	}
-	var counted []optOutMail
-	calls := make([]call, len(fresh))
-	for i, b := range fresh {
-		if len(b.list) > 0 {
-			counted = append(counted, optOutMail{b.ref.Number, 0, b.in})
-		}
-		if calls[i], err = q.changed(b.new.c, b.new.before, b.new.key, boundField(0), noteBound(0, b.list, ids[:len(b.list)], b.flag)); err != nil {
-			return err
-		}
-		ids = ids[len(b.list):]
-	}
-	if err := q.countOptOuts(ctx, counted...); err != nil {
-		return err
-	}
-	answers, err := q.durable(ctx, changeScript, calls...)
-	if err != nil {
-		return fmt.Errorf("note what %d cases bound: %w", len(fresh), err)
-	}
-	for i, b := range fresh {
-		word, _, err := pairOf(answers[i])
-		if err == nil && word == "again" {
-			err = q.bind(ctx, b.ref.Number, 0)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // suppressions is what a mail's opt-outs bind, each with its stable id; flag

@@ -11,9 +11,9 @@ import (
 // DeadWork is work that was given up and waits for an operator.
 type DeadWork struct {
 	ID   string // of the entry, for RetryDead
-	Case string
-	Do   string // "mail", "trail", "remind", "send", "fulfil", "hook"
-	N    string // which mail, event, letter or task
+	Case string // "" for "opened", which is of all cases in N
+	Do   string // "opened", "mail", "trail", "remind", "send", "fulfil", "hook"
+	N    string // which cases, mail, event, letter or task
 	At   time.Time
 }
 

@@ -30,16 +30,18 @@ type world struct {
 	rdb   redis.UniversalClient
 	clock *clockHand
 
-	mu       sync.Mutex
-	bound    map[string]consent.Suppression
-	binds    int
-	sent     map[string]Outgoing
-	proofs   map[string]ledger.Record
-	notices  []Notice
-	failBind bool
-	failSend bool
-	sendErr  error
-	onBind   func(consent.Reason) // called before a suppression is bound
+	mu        sync.Mutex
+	bound     map[string]consent.Suppression
+	binds     int
+	sent      map[string]Outgoing
+	proofs    map[string]ledger.Record
+	notices   []Notice
+	commits   int // of the ledger
+	failBind  bool
+	failProof bool
+	failSend  bool
+	sendErr   error
+	onBind    func(consent.Reason) // called before a suppression is bound
 }
 
 // clockHand is a clock that tests turn.
@@ -82,6 +84,10 @@ func (w *world) Submit(_ context.Context, m Outgoing) (string, error) {
 func (w *world) Append(_ context.Context, records ...ledger.Record) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.failProof {
+		return errDown
+	}
+	w.commits++
 	for _, r := range records {
 		if r.Kind == ledger.KindRetention {
 			continue

@@ -5,15 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"postern/classifier"
-	"postern/gateway/ledger"
 )
 
 // handleMail does what a mail of a case asks for by rule: opt-outs bind, a
@@ -86,45 +83,6 @@ func (q *Queue) closeBare(ctx context.Context, no string) error {
 		return nil
 	})
 	return err
-}
-
-// prove writes one event of a case into the ledger, under an id made of case
-// and event number.
-func (q *Queue) prove(ctx context.Context, no, n string) error {
-	seq, err := strconv.Atoi(n)
-	if err != nil {
-		return fmt.Errorf("%w: event %q", errPermanent, n)
-	}
-	line, err := q.rdb.LIndex(ctx, keyLog(no), int64(seq)).Result()
-	if err != nil {
-		return fmt.Errorf("read event %d of case %s: %w", seq, no, err)
-	}
-	e, err := decodeEvent(nil, no, seq, line)
-	if err != nil {
-		return err
-	}
-	f, err := q.rdb.HGetAll(ctx, keyCase(no)).Result()
-	if err != nil {
-		return fmt.Errorf("read case %s: %w", no, err)
-	}
-	c, err := parseCase(no, f)
-	if err != nil {
-		return err
-	}
-	r := ledger.Record{
-		ID: "case:" + no + ":" + n, Time: e.Time, Kind: ledger.KindCase, Controller: c.Controller, Subject: c.Subject,
-		Actor: e.Actor, Action: string(e.Action), Reason: e.Reason, Ref: no, Data: maps.Clone(e.Data),
-	}
-	if e.To != "" {
-		if r.Data == nil {
-			r.Data = map[string]string{}
-		}
-		r.Data["from"], r.Data["to"] = string(e.From), string(e.To)
-	}
-	if err := q.d.Trail.Append(ctx, r); err != nil {
-		return fmt.Errorf("prove event %d of case %s: %w", seq, no, err)
-	}
-	return q.publish(ctx, c, e)
 }
 
 // remind tells operators that the time of a case runs out (DSR-18), once per

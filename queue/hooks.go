@@ -30,28 +30,30 @@ type HookEvent struct {
 	Data       map[string]string `json:"data,omitempty"`
 }
 
-// publish sets the telling of one event going, a job per hook that wants it.
-// The same event may be told twice after a crash, under the same webhook-id.
-func (q *Queue) publish(ctx context.Context, c *Case, e Event) error {
+// publish sets the telling of events going, a job per hook that wants one. The
+// same event may be told twice after a crash, under the same webhook-id.
+func (q *Queue) publish(ctx context.Context, list ...happened) error {
 	hooks, err := q.hooks(ctx)
 	if err != nil {
 		return err
 	}
 	var members []redis.Z
-	for _, h := range hooks {
-		if !h.takes("case."+string(e.Action), c.Controller) {
-			continue
+	for _, o := range list {
+		for _, h := range hooks {
+			if !h.takes("case."+string(o.e.Action), o.c.Controller) {
+				continue
+			}
+			raw, err := json.Marshal(job{Case: o.c.Number, Do: "hook", N: strconv.Itoa(o.e.Seq) + "|" + h.Name, Try: "0"})
+			if err != nil {
+				return fmt.Errorf("encode event %d of case %s: %w", o.e.Seq, o.c.Number, err)
+			}
+			members = append(members, redis.Z{Score: float64(q.o.Now().UnixMilli()), Member: string(raw)})
 		}
-		raw, err := json.Marshal(job{Case: c.Number, Do: "hook", N: strconv.Itoa(e.Seq) + "|" + h.Name, Try: "0"})
-		if err != nil {
-			return fmt.Errorf("encode event %d of case %s: %w", e.Seq, c.Number, err)
-		}
-		members = append(members, redis.Z{Score: float64(q.o.Now().UnixMilli()), Member: string(raw)})
 	}
 	if len(members) == 0 {
 		return nil
 	}
-	return wrapf(q.rdb.ZAdd(ctx, keyLater, members...).Err(), "tell of case %s", c.Number)
+	return wrapf(q.rdb.ZAdd(ctx, keyLater, members...).Err(), "tell of %d events of cases", len(list))
 }
 
 // announce sets the telling of a notice going: reminders, alarms, dead work.

@@ -9,7 +9,6 @@ import (
 
 	"postern/classifier"
 	"postern/gateway/address"
-	"postern/queue/vault"
 )
 
 // errTaken says that a freshly drawn number is in use.
@@ -28,32 +27,41 @@ func (q *Queue) Open(ctx context.Context, in Incoming) (Ref, error) {
 	return refs[0], nil
 }
 
-// storeOne finds or makes the case of one mail whose parent is known; index is
-// the mail's place in it, -1 if the mail was stored before.
-func (q *Queue) storeOne(ctx context.Context, in Incoming, parent string, byMID bool) (Ref, int, error) {
-	if parent != "" {
-		return q.attach(ctx, parent, in)
+// storeOne finds or makes the case of one mail, of whose thread the earlier
+// mails are stored.
+func (q *Queue) storeOne(ctx context.Context, o *opening, byMID bool) (err error) {
+	if to := o.answers; to != nil {
+		if o.parent = to.ref.Number; to.index < 0 { // stored before: much may have happened to it since
+			if o.parent, err = q.living(ctx, to.ref.Number, o.in.Controller); err != nil {
+				return err
+			}
+		}
+	}
+	if o.parent != "" {
+		o.ref, o.index, err = q.attach(ctx, o.parent, o.in)
+		return err
 	}
 	for range 8 {
-		ref, index, other, err := q.create(ctx, in, byMID)
+		other, err := q.create(ctx, o, byMID)
 		switch {
 		case errors.Is(err, errTaken):
 			continue
 		case err != nil:
-			return Ref{}, 0, err
+			return err
 		case other == "":
-			return ref, index, nil
+			return nil
 		}
-		same, err := q.samePerson(ctx, other, in)
+		same, err := q.samePerson(ctx, other, o.in)
 		if err != nil {
-			return Ref{}, 0, err
+			return err
 		}
 		if same {
-			return q.attach(ctx, other, in)
+			o.ref, o.index, err = q.attach(ctx, other, o.in)
+			return err
 		}
 		byMID = false // a reused Message-ID of someone else: a case of its own
 	}
-	return Ref{}, 0, errors.New("no free case number after 8 draws")
+	return errors.New("no free case number after 8 draws")
 }
 
 // living follows a merged case to the one that lives on; "" if the case is
@@ -90,23 +98,36 @@ func (q *Queue) samePerson(ctx context.Context, no string, in Incoming) (bool, e
 }
 
 // create stores a new case. other is the case that has the same Message-ID.
-func (q *Queue) create(ctx context.Context, in Incoming, byMID bool) (ref Ref, index int, other string, err error) {
-	d, err := q.draft(in, byMID)
+func (q *Queue) create(ctx context.Context, o *opening, byMID bool) (other string, err error) {
+	d, err := q.draft(o.in, byMID)
 	if err != nil {
-		return Ref{}, 0, "", err
+		return "", err
 	}
 	if err := q.file(ctx, []*draft{d}); err != nil {
-		return Ref{}, 0, "", err
+		return "", err
 	}
 	switch d.word {
-	case "new":
-		return Ref{d.c.Number, true}, 0, "", nil
-	case "dup":
-		return refOf(d.value), -1, "", nil
+	case "new", "dup":
+		o.filed(d)
+		return "", nil
 	case "attach":
-		return Ref{}, 0, d.value, nil
+		return d.value, nil
 	}
-	return Ref{}, 0, "", errTaken
+	return "", errTaken
+}
+
+// filed notes where a mail is after its draft was filed; false where that is
+// not said yet.
+func (o *opening) filed(d *draft) bool {
+	switch {
+	case d.word == "new" || d.word == "dup" && d.value == d.c.Number: // stored, and the client asked twice because no answer came
+		o.ref, o.new = Ref{d.c.Number, true}, d
+	case d.word == "dup":
+		o.ref, o.index = refOf(d.value), -1
+	default:
+		return false
+	}
+	return true
 }
 
 // newCase is a mail's case before it is stored.
@@ -146,14 +167,10 @@ func (q *Queue) newCase(no string, in Incoming) (*Case, period) {
 	return c, p
 }
 
-func openingEvents(q *Queue, key *vault.Key, c *Case) ([]string, error) {
-	e := Event{Time: q.o.Now(), Actor: "rule", Action: ActOpen, Reason: "mail", To: Received,
+// openingEvent is the first of a case.
+func (q *Queue) openingEvent(c *Case) Event {
+	return Event{Time: q.o.Now(), Actor: "rule", Action: ActOpen, Reason: "mail", To: Received,
 		Data: map[string]string{"labels": joinLabels(c.Labels), "rule": c.Rule, "due": millis(c.Due), "received": millis(c.Received), "grade": string(c.Grade)}}
-	text, err := e.encode(key, c.Number)
-	if err != nil {
-		return nil, err
-	}
-	return []string{text}, nil
 }
 
 // attach adds a mail to a case: what it asks is added, what had ended is

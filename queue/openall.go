@@ -2,10 +2,13 @@ package queue
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
@@ -24,12 +27,11 @@ func (q *Queue) OpenAll(ctx context.Context, mails []Incoming) ([]Ref, error) {
 		}
 		list[i] = &opening{in: in}
 	}
-	if err := q.storeAll(ctx, list); err != nil {
+	err := q.storeAll(ctx, list)
+	stored := slices.DeleteFunc(slices.Clone(list), func(o *opening) bool { return o.ref.Number == "" })
+	q.follow(context.WithoutCancel(ctx), stored)
+	if err != nil {
 		return nil, err
-	}
-	// The worker has this on its list too: a failure here is not lost.
-	if err := q.bindAll(context.WithoutCancel(ctx), list); err != nil {
-		q.o.Log.Warn("opt-outs not yet bound, a worker will repeat it", "err", err)
 	}
 	refs := make([]Ref, len(list))
 	for i, o := range list {
@@ -40,11 +42,12 @@ func (q *Queue) OpenAll(ctx context.Context, mails []Incoming) ([]Ref, error) {
 
 // opening is one mail on its way into a case.
 type opening struct {
-	in     Incoming
-	parent string // case it belongs to, "": one of its own
-	ref    Ref
-	index  int    // the mail's place in the case, -1 if it was stored before
-	new    *draft // the case as it was made here, nil if it is older
+	in      Incoming
+	answers *opening // mail of the same batch that it answers, nil: none
+	parent  string   // case it belongs to, "": one of its own
+	ref     Ref
+	index   int    // the mail's place in the case, -1 if it was stored before
+	new     *draft // the case as it was made here, nil if it is older
 }
 
 // storeAll stores what begins a case in one go; then, case by case and in
@@ -53,40 +56,35 @@ func (q *Queue) storeAll(ctx context.Context, list []*opening) error {
 	if err := q.parents(ctx, list); err != nil {
 		return err
 	}
-	ids := map[string]bool{}
-	var fresh, answers, attached []*opening
-	for _, o := range list {
+	var fresh, others, answers []*opening
+	for _, o := range threads(list) {
 		switch {
-		case o.parent != "":
-			attached = append(attached, o)
-		case ids[o.in.InReplyTo] || slices.ContainsFunc(o.in.References, func(id string) bool { return ids[id] }):
+		case o.answers != nil:
 			answers = append(answers, o)
+		case o.parent != "":
+			others = append(others, o)
 		default:
 			fresh = append(fresh, o)
-		}
-		if o.in.MessageID != "" {
-			ids[o.in.MessageID] = true
 		}
 	}
 	left, err := q.createAll(ctx, fresh)
 	if err != nil {
 		return err
 	}
-	if err := q.parents(ctx, answers); err != nil {
-		return err
-	}
-	left = append(left, answers...)
 	byCase := map[string][]*opening{}
-	for _, o := range append(attached, left...) {
-		byCase[o.parent] = append(byCase[o.parent], o) // those without one wait for each other
+	for _, o := range slices.Concat(others, left, answers) {
+		where := o.root().parent
+		if where == "" {
+			where = o.root().ref.Number // "" for those left: they wait for each other
+		}
+		byCase[where] = append(byCase[where], o)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(sideBySide)
 	for _, group := range byCase {
 		g.Go(func() error {
 			for _, o := range group {
-				var err error
-				if o.ref, o.index, err = q.storeOne(ctx, o.in, o.parent, true); err != nil {
+				if err := q.storeOne(ctx, o, true); err != nil {
 					return o.failed(err)
 				}
 			}
@@ -94,6 +92,50 @@ func (q *Queue) storeAll(ctx context.Context, list []*opening) error {
 		})
 	}
 	return g.Wait()
+}
+
+// threads gives the mails of a batch in their order, but each behind the one of
+// them that it answers: they go to one case, and there is none yet to be found.
+func threads(list []*opening) []*opening {
+	type id struct{ controller, message string }
+	byID := map[id]*opening{}
+	for _, o := range list {
+		if at := (id{o.in.Controller, o.in.MessageID}); o.in.MessageID != "" && byID[at] == nil {
+			byID[at] = o
+		}
+	}
+	depth := map[*opening]int{}
+	for _, o := range list {
+		if o.parent != "" {
+			continue
+		}
+		for _, answered := range o.in.answered() {
+			// A mail that is answered by what it answers, in a ring, begins a case.
+			if to := byID[id{o.in.Controller, answered}]; to != nil && to.root() != o {
+				o.answers = to
+				break
+			}
+		}
+	}
+	for _, o := range list {
+		for to := o.answers; to != nil; to = to.answers {
+			depth[o]++
+		}
+	}
+	if len(depth) == 0 {
+		return list
+	}
+	out := slices.Clone(list)
+	slices.SortStableFunc(out, func(a, b *opening) int { return depth[a] - depth[b] })
+	return out
+}
+
+// root is the mail that begins the thread of o in its batch.
+func (o *opening) root() *opening {
+	for o.answers != nil {
+		o = o.answers
+	}
+	return o
 }
 
 // sideBySide is how many single writes are under way at once for one batch.
@@ -110,7 +152,8 @@ type draft struct {
 	before map[string]string // the fields stored
 	keys   []string          // of the script, its own four
 	args   []any
-	size   int
+	opened Event  // its first
+	job    string // what has a worker do the rest, should this process not
 	word   string // "new", "dup", "attach" or "taken"
 	value  string
 }
@@ -135,18 +178,17 @@ func (q *Queue) draft(in Incoming, byMID bool) (*draft, error) {
 	if err != nil {
 		return nil, err
 	}
-	events, err := openingEvents(q, key, c)
+	d.opened = q.openingEvent(c)
+	opened, err := d.opened.encode(key, no)
 	if err != nil {
 		return nil, err
 	}
-	hasPerson, newMid, mids := "", "", []string(nil)
+	hasPerson, mids := "", []string(nil)
 	if person != "" {
 		hasPerson = "1"
 	}
 	if byMID {
-		if mids = q.midKeys(in); len(mids) > 0 {
-			newMid = mids[0]
-		}
+		mids = q.midKeys(in)
 	}
 	var remind, fields []string
 	for _, r := range remindMembers(no, p.reminders(c.Received), q.o.Now()) {
@@ -155,62 +197,68 @@ func (q *Queue) draft(in Incoming, byMID bool) (*draft, error) {
 	for name, value := range d.before {
 		fields = append(fields, name, value)
 	}
-	d.add(no, mail, millis(c.Received), millis(c.Due), hasPerson, newMid)
-	for _, list := range [][]string{seenFields(in), mids, events, remind, fields} {
-		d.add(strconv.Itoa(len(list)))
-		d.add(list...)
+	d.args = append(d.args, no, mail, millis(c.Received), millis(c.Due), hasPerson)
+	for _, list := range [][]string{seenFields(in), mids, {opened}, remind, fields} {
+		d.args = withList(d.args, list)
 	}
 	d.before["v"] = "1"
 	return d, nil
 }
 
-func (d *draft) add(words ...string) {
-	for _, w := range words {
-		d.args, d.size = append(d.args, w), d.size+len(w)
+// withList appends a list led by its length, as scripts take it.
+func withList(args []any, list []string) []any {
+	args = append(args, strconv.Itoa(len(list)))
+	for _, w := range list {
+		args = append(args, w)
 	}
+	return args
 }
 
-// One run of a script keeps Redis from everybody else: it takes this many
-// cases and octets at most.
-const (
-	fileCases  = 32
-	fileOctets = 256 << 10
-)
-
-// file stores drafts in their order and notes what came of each.
+// file stores drafts in their order and notes what came of each. With them a
+// job is stored that has a worker do the rest, unless follow takes it back.
 func (q *Queue) file(ctx context.Context, drafts []*draft) error {
-	shared := []string{keySeen, keyMID, keyAll, keyDue, keyRemind, keyWork, keyTouched, keyTick}
-	var calls []call
-	cases, octets := 0, 0
-	for _, d := range drafts {
-		if len(calls) == 0 || cases == fileCases || octets+d.size > fileOctets {
-			calls = append(calls, call{keys: slices.Clone(shared)})
-			cases, octets = 0, 0
-		}
-		last := &calls[len(calls)-1]
-		last.keys, last.args = append(last.keys, d.keys...), append(last.args, d.args...)
-		cases, octets = cases+1, octets+d.size
-	}
-	if len(calls) == 0 {
+	if len(drafts) == 0 {
 		return nil
 	}
-	answers, err := q.durable(ctx, openScript, calls...)
+	runs := parcels{shared: []string{keySeen, keyMID, keyAll, keyDue, keyRemind, keyLater, keyTouched, keyTick}, lead: 2}
+	var numbers []string
+	first, at := 0, millis(q.o.Now().Add(followWithin))
+	seal := func(end int) error { // fills the lead of the last run
+		raw, err := json.Marshal(job{Do: "opened", N: strings.Join(numbers, " "), Try: "0"})
+		if err != nil {
+			return fmt.Errorf("encode work: %w", err)
+		}
+		for ; first < end; first++ {
+			drafts[first].job = string(raw)
+		}
+		last := runs.calls[len(runs.calls)-1]
+		last.args[0], last.args[1], numbers = string(raw), at, nil
+		return nil
+	}
+	for i, d := range drafts {
+		if runs.full(d.args) {
+			if err := seal(i); err != nil {
+				return err
+			}
+		}
+		runs.add(d.keys, d.args)
+		numbers = append(numbers, d.c.Number)
+	}
+	if err := seal(len(drafts)); err != nil {
+		return err
+	}
+	words, err := q.rows(ctx, openScript, runs.calls, 2*len(drafts))
 	if err != nil {
 		return err
 	}
-	var words []any
-	for _, a := range answers {
-		row, _ := a.([]any)
-		words = append(words, row...)
-	}
-	if len(words) != 2*len(drafts) {
-		return fmt.Errorf("%d words for %d cases", len(words), len(drafts))
-	}
 	for i, d := range drafts {
-		d.word, d.value = text(words[2*i]), text(words[2*i+1])
+		d.word, d.value = words[2*i], words[2*i+1]
 	}
 	return nil
 }
+
+// followWithin is when a worker takes over what follows on a stored case.
+const followWithin = 15 * time.Second
 
 // createAll stores mails that begin a case and gives back those that did not:
 // their Message-ID is another case's, or their number was taken.
@@ -233,12 +281,7 @@ func (q *Queue) createAll(ctx context.Context, list []*opening) (left []*opening
 		return nil, fmt.Errorf("open %d cases: %w", len(drafts), err)
 	}
 	for i, o := range list {
-		switch d := drafts[i]; d.word {
-		case "new":
-			o.ref, o.new = Ref{d.c.Number, true}, d
-		case "dup":
-			o.ref, o.index = refOf(d.value), -1
-		default:
+		if !o.filed(drafts[i]) {
 			left = append(left, o)
 		}
 	}
@@ -264,6 +307,7 @@ func (q *Queue) parents(ctx context.Context, list []*opening) error {
 			return fmt.Errorf("look up threads: %w", err)
 		}
 	}
+	named := make([][]string, len(list))
 	for i, o := range list {
 		numbers := []string{q.ParseCaseToken(o.in.ReplyToken), FindCaseNo(o.in.CaseNo)}
 		ids := o.in.answered()
@@ -275,9 +319,17 @@ func (q *Queue) parents(ctx context.Context, list []*opening) error {
 				numbers = append(numbers, text(f))
 			}
 		}
-		var err error
-		if o.parent, err = q.firstLiving(ctx, numbers, o.in.Controller); err != nil {
-			return err
+		named[i] = slices.Compact(slices.DeleteFunc(numbers, func(no string) bool { return no == "" }))
+	}
+	for i, o := range list {
+		for _, no := range named[i] {
+			var err error
+			if o.parent, err = q.living(ctx, no, o.in.Controller); err != nil {
+				return err
+			}
+			if o.parent != "" {
+				break
+			}
 		}
 	}
 	return nil
@@ -285,18 +337,14 @@ func (q *Queue) parents(ctx context.Context, list []*opening) error {
 
 // answered are the Message-IDs of what a mail answers, the nearest first.
 func (in Incoming) answered() []string {
-	return slices.DeleteFunc(append([]string{in.InReplyTo}, in.References...), func(id string) bool { return id == "" })
-}
-
-// firstLiving is the first of the cases that lives; "" where none does.
-func (q *Queue) firstLiving(ctx context.Context, numbers []string, controller string) (string, error) {
-	for _, no := range slices.Compact(numbers) {
-		if no == "" {
-			continue
-		}
-		if found, err := q.living(ctx, no, controller); err != nil || found != "" {
-			return found, err
+	out := make([]string, 0, 1+len(in.References))
+	if in.InReplyTo != "" {
+		out = append(out, in.InReplyTo)
+	}
+	for _, id := range slices.Backward(in.References) {
+		if id != "" && !slices.Contains(out, id) {
+			out = append(out, id)
 		}
 	}
-	return "", nil
+	return out
 }

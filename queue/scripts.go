@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -13,6 +14,8 @@ import (
 var (
 	//go:embed scripts/open.lua
 	openText string
+	//go:embed scripts/settle.lua
+	settleText string
 	//go:embed scripts/change.lua
 	changeText string
 	//go:embed scripts/aside.lua
@@ -29,6 +32,7 @@ var (
 
 	againScript  = redis.NewScript(againText)
 	openScript   = redis.NewScript(openText)
+	settleScript = redis.NewScript(settleText)
 	changeScript = redis.NewScript(changeText)
 	asideScript  = redis.NewScript(asideText)
 	ringScript   = redis.NewScript(ringText)
@@ -61,6 +65,66 @@ type changeArgs struct {
 type call struct {
 	keys []string
 	args []any
+}
+
+// One run of a script keeps Redis from everybody else: it takes this many
+// cases and octets at most.
+const (
+	runCases  = 32
+	runOctets = 256 << 10
+)
+
+// parcels cuts what a script is to do with many cases into runs.
+type parcels struct {
+	shared []string // keys of every run, before those of its cases
+	lead   int      // arguments of every run before those of its cases, left for the caller to fill
+	calls  []call
+	cases  int // in the last run
+	octets int
+}
+
+// full tells whether a case with these arguments begins another run, after a
+// first one.
+func (p *parcels) full(args []any) bool {
+	return len(p.calls) > 0 && (p.cases == runCases || p.octets+octetsOf(args) > runOctets)
+}
+
+// add gives a case to the last run, or to a new one where that is full.
+func (p *parcels) add(keys []string, args []any) {
+	if len(p.calls) == 0 || p.full(args) {
+		p.calls = append(p.calls, call{keys: slices.Clone(p.shared), args: make([]any, p.lead)})
+		p.cases, p.octets = 0, 0
+	}
+	last := &p.calls[len(p.calls)-1]
+	last.keys, last.args = append(last.keys, keys...), append(last.args, args...)
+	p.cases, p.octets = p.cases+1, p.octets+octetsOf(args)
+}
+
+func octetsOf(args []any) (n int) {
+	for _, a := range args {
+		n += len(text(a))
+	}
+	return n
+}
+
+// rows is durable for scripts that answer with a row of words; in all there
+// have to be as many as told.
+func (q *Queue) rows(ctx context.Context, s *redis.Script, calls []call, want int) ([]string, error) {
+	answers, err := q.durable(ctx, s, calls...)
+	if err != nil {
+		return nil, err
+	}
+	words := make([]string, 0, want)
+	for _, a := range answers {
+		row, _ := a.([]any)
+		for _, w := range row {
+			words = append(words, text(w))
+		}
+	}
+	if len(words) != want {
+		return nil, fmt.Errorf("a script answered %d words in place of %d", len(words), want)
+	}
+	return words, nil
 }
 
 // pairOf reads an answer of two words.

@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,20 +35,12 @@ func (q *Queue) Split(ctx context.Context, number string, labels []classifier.La
 	in.ContentHash, in.MessageID, in.InReplyTo, in.References, in.CaseNo, in.ReplyToken = sha("split\x00"+in.Folder), "", "", nil, "", ""
 	in.MayReply, in.NoReplyWhy, in.Received = false, "split", c.Received
 	in.Result.Decided, in.Result.Abstain = slices.Clone(labels), false
-	var ref Ref
-	for range 8 {
-		var other string
-		ref, _, other, err = q.create(ctx, in, false)
-		if err == nil && other == "" {
-			break
-		}
-		if err != nil && !errors.Is(err, errTaken) {
-			return Ref{}, fmt.Errorf("split case %s: %w", no, err)
-		}
-	}
-	if err != nil {
+	half := &opening{in: in}
+	if err := q.storeOne(ctx, half, false); err != nil {
 		return Ref{}, fmt.Errorf("split case %s: %w", no, err)
 	}
+	q.follow(context.WithoutCancel(ctx), []*opening{half})
+	ref := half.ref
 	_, _, err = q.change(ctx, ref.Number, "split-from", func(k *Case, ch *changing) error {
 		k.link(no)
 		k.Owner, k.Role, k.Due, k.Rule, k.Extended = c.Owner, c.Role, c.Due, c.Rule, c.Extended

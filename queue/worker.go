@@ -18,8 +18,8 @@ import (
 // job is one piece of work of the stream. It holds ids only.
 type job struct {
 	Case string `json:"case"`
-	Do   string `json:"do"` // "mail", "trail", "remind", "send", "fulfil", "hook", "destroy", "stop"
-	N    string `json:"n"`  // index of mail, event, letter or task, or the reminder's kind
+	Do   string `json:"do"` // "opened", "mail", "trail", "remind", "send", "fulfil", "hook", "destroy", "stop"
+	N    string `json:"n"`  // numbers of cases, index of mail, event, letter or task, or the reminder's kind
 	Try  string `json:"try"`
 }
 
@@ -210,6 +210,8 @@ func (q *Queue) do(ctx context.Context, j job) error {
 			return errors.Join(errPermanent, err)
 		}
 		return q.handleMail(ctx, j.Case, index)
+	case "opened":
+		return q.resume(ctx, strings.Fields(j.N))
 	case "trail":
 		return q.prove(ctx, j.Case, j.N)
 	case "remind":
@@ -269,7 +271,7 @@ func (q *Queue) finish(ctx context.Context, id string, j job, err error) {
 // troubled marks the case of work that was given up, so that an operator sees
 // it there too.
 func (q *Queue) troubled(ctx context.Context, j job) {
-	if j.Do == "trail" || j.Do == "hook" { // a mark would be an event to prove in its turn
+	if j.Case == "" || j.Do == "trail" || j.Do == "hook" { // a mark would be an event to prove in its turn
 		return
 	}
 	_, _, err := q.change(ctx, j.Case, "", func(c *Case, ch *changing) error {
@@ -300,7 +302,7 @@ func (q *Queue) end(ctx context.Context, id string, j job, verb string, at time.
 // kindOf keeps the metric's label a closed set, whatever the stream holds.
 func kindOf(do string) string {
 	switch do {
-	case "mail", "trail", "remind", "send", "fulfil", "hook", "destroy", "stop":
+	case "opened", "mail", "trail", "remind", "send", "fulfil", "hook", "destroy", "stop":
 		return do
 	}
 	return "unknown"
