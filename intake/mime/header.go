@@ -36,6 +36,10 @@ var wordDecoder = mime.WordDecoder{CharsetReader: func(name string, in io.Reader
 // never ends is all header. broken tells of such lines, over of a header
 // beyond the limit.
 func splitHeader(raw []byte, limit int) (h Header, body []byte, broken, over bool) {
+	var fold []byte // the last field as far as it was read, once it has a second line
+	// Folded lines are gathered and copied once: a header of nothing else would
+	// cost the square of its length.
+	defer func() { h.unfold(&fold) }()
 	rest := raw
 	first := true
 	for len(rest) > 0 {
@@ -48,14 +52,16 @@ func splitHeader(raw []byte, limit int) (h Header, body []byte, broken, over boo
 		}
 		switch {
 		case (line[0] == ' ' || line[0] == '\t') && len(h) > 0:
-			f := &h[len(h)-1]
 			// A line of white space alone is the end of a header some
 			// programs write, but RFC 5322 reads it as a fold: keep reading.
-			if v := strings.TrimSpace(string(line)); v != "" {
-				if f.Value != "" {
-					f.Value += " "
+			if v := bytes.TrimSpace(line); len(v) > 0 {
+				if fold == nil {
+					fold = []byte(h[len(h)-1].Value)
 				}
-				f.Value += v
+				if len(fold) > 0 {
+					fold = append(fold, ' ')
+				}
+				fold = append(fold, v...)
 			}
 		case first && bytes.HasPrefix(line, []byte("From ")):
 		default:
@@ -73,12 +79,20 @@ func splitHeader(raw []byte, limit int) (h Header, body []byte, broken, over boo
 				broken = true
 				break
 			}
+			h.unfold(&fold)
 			h = append(h, Field{Name: name, Value: strings.TrimSpace(string(line[colon+1:]))})
 		}
 		first = false
 		rest = next
 	}
 	return h, nil, broken, false
+}
+
+// unfold gives the last field the value gathered for it.
+func (h Header) unfold(fold *[]byte) {
+	if *fold != nil {
+		h[len(h)-1].Value, *fold = string(*fold), nil
+	}
 }
 
 // looksLikeHeader tells whether the next line is a field or the end of one.

@@ -162,3 +162,21 @@ func TestPartsKnowWhereTheyStand(t *testing.T) {
 		require.Equal(t, "image/png", file.Type, name)
 	}
 }
+
+// TestHeaderOfFoldedLines: a header of nothing but folded lines costs what its
+// length costs, not the square of it.
+func TestHeaderOfFoldedLines(t *testing.T) {
+	raw := []byte("Subject: a\n" + strings.Repeat(" b\n", 80_000) + "To: c\n\nText\n")
+	var m *Message
+	res := testing.Benchmark(func(b *testing.B) {
+		for b.Loop() {
+			m = Parse(raw, Limits{})
+		}
+	})
+	require.Equal(t, "a"+strings.Repeat(" b", 80_000), m.Header.Get("Subject"))
+	require.Equal(t, "c", m.Header.Get("To"))
+	require.Empty(t, m.Over)
+	require.Less(t, res.AllocedBytesPerOp(), int64(16*len(raw)))
+	m = Parse([]byte("Subject:\n  \n a\n\t\n b"), Limits{})
+	require.Equal(t, "a b", m.Header.Get("Subject"))
+}
