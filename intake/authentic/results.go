@@ -31,40 +31,17 @@ func Results(h mime.Header, id string) Said {
 	if id == "" {
 		return s
 	}
-	received := 0
 	for _, f := range h {
 		switch {
 		case strings.EqualFold(f.Name, "Received"):
-			received++
-			if received > 1 && !byOwn(f.Value, id) {
+			if !byOwn(f.Value, id) {
 				return s // below the hop at which the mail came in
 			}
 		case strings.EqualFold(f.Name, "Authentication-Results"):
-			if received > 0 && !aboveBorder(h, id, received) {
-				continue
-			}
 			s.read(f.Value, id)
 		}
 	}
 	return s
-}
-
-// aboveBorder tells whether all of the first n hops were written by the
-// trusted provider itself, as it adds a Received per inner hop.
-func aboveBorder(h mime.Header, id string, n int) bool {
-	seen := 0
-	for _, f := range h {
-		if !strings.EqualFold(f.Name, "Received") {
-			continue
-		}
-		if seen++; seen > n {
-			return true
-		}
-		if !byOwn(f.Value, id) {
-			return false
-		}
-	}
-	return true
 }
 
 // byOwn tells whether a Received field was written by a host of the trusted
