@@ -40,7 +40,7 @@ func (v *Verdict) decide(in *queue.Incoming, m *mime.Message, mb Mailbox) {
 		}
 		v.Report = report.Report{}
 	}
-	if v.Token != "" && !more(*res) {
+	if v.Token != "" && !more(*in) {
 		res.Kind, v.Kind, v.Why = classifier.KindRequest, classifier.KindRequest, "unsubscribe address"
 		return
 	}
@@ -72,9 +72,14 @@ func strongly(r classifier.Result) bool {
 	return false
 }
 
-// more tells whether a mail to an unsubscribe address asks for more than that.
-func more(r classifier.Result) bool {
-	for _, l := range r.Decided {
+// more tells whether a mail to an unsubscribe address asks for more than that,
+// or may: a letter of which it is not known what it asks is for a person. What
+// programs write there by themselves is shorter.
+func more(in queue.Incoming) bool {
+	if in.Result.Abstain && !asks(in.Result) && len(strings.Fields(in.Text)) >= aLetter {
+		return true
+	}
+	for _, l := range in.Result.Decided {
 		switch l {
 		case classifier.Unsubscribe, classifier.WithdrawConsent, classifier.Objection, classifier.OptOutSale:
 		default:
@@ -83,6 +88,9 @@ func more(r classifier.Result) bool {
 	}
 	return false
 }
+
+// aLetter is how many words of one's own make a letter.
+const aLetter = 12
 
 // ownList tells of a group address that stands in front of the mailbox: at one
 // of our domains, or with the name of one of our addresses elsewhere.

@@ -174,7 +174,7 @@ func (p *Poller) dispatch(ctx context.Context, items []item) error {
 // onlyOptOut tells of a mail to an unsubscribe address that asks for nothing
 // more: it needs no case.
 func (l item) onlyOptOut() bool {
-	return l.Aside == "" && l.Verdict.Token != "" && !more(l.Result) && l.Verdict.Manual == ""
+	return l.Aside == "" && l.Verdict.Token != "" && !more(l.Incoming) && l.Verdict.Manual == ""
 }
 
 // tell tells the rooms below of reports and opt-outs, several at once.
