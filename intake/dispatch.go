@@ -57,8 +57,10 @@ func (s *folderSession) readAll(ctx context.Context, mails []wireMail) (batch, e
 }
 
 func (s *folderSession) readOne(ctx context.Context, m wireMail) (item, error) {
-	if m.received.IsZero() {
-		m.received = s.b.p.o.Now()
+	// Who copies mails into a mailbox may date them at will: what has not come
+	// yet came now, or its time to answer would begin, and end, too late (DSR-2).
+	if now := s.b.p.o.Now(); m.received.IsZero() || m.received.After(now) {
+		m.received = now
 	}
 	in, v, err := s.read(ctx, m)
 	if err != nil {
