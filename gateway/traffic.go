@@ -131,8 +131,20 @@ func (r *Report) addTally(k tallyKey, n int64) {
 	r.tallies[k] += n
 }
 
+// countScript adds to the counts of one bucket.
+//
+//	KEYS[1]  the bucket
+//	ARGV     seconds it is kept, then field and count of each
+//
+// It is no transaction of the client's: a server or proxy that refuses MULTI
+// would leave replies on the connection that others get for their own.
+var countScript = redis.NewScript(`
+for i = 2, #ARGV, 2 do redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return redis.call('EXPIRE', KEYS[1], ARGV[1])
+`)
+
 // flushTraffic adds what was counted to the buckets of every grain. A bucket
-// is one transaction: it is written whole or tried again whole.
+// is one script: it is written whole or tried again whole.
 func (r *Report) flushTraffic(ctx context.Context) error {
 	r.traffic.Lock()
 	tallies := r.tallies
@@ -140,15 +152,11 @@ func (r *Report) flushTraffic(ctx context.Context) error {
 	r.traffic.Unlock()
 	for _, k := range r.pending(tallies) {
 		g := grains[k.grain]
-		_, err := r.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-			key := trafficKey(g.grain, k.at, k.all)
-			for field, n := range r.unwritten[k] {
-				p.HIncrBy(ctx, key, field, n)
-			}
-			p.Expire(ctx, key, g.life+g.width)
-			return nil
-		})
-		if err != nil {
+		args := []any{int64((g.life + g.width) / time.Second)}
+		for field, n := range r.unwritten[k] {
+			args = append(args, field, n)
+		}
+		if err := countScript.Run(ctx, r.rdb, []string{trafficKey(g.grain, k.at, k.all)}, args...).Err(); err != nil {
 			return fmt.Errorf("write traffic counts: %w", err)
 		}
 		delete(r.unwritten, k)
