@@ -189,9 +189,19 @@ func (n *node) openConsent(context.Context) (err error) {
 	n.consent, err = consent.New(n.rdb, n.ring, n.db, n.outbox, consent.Options{
 		Metrics: n.metrics,
 		Timeout: time.Duration(n.cfg.Redis.Timeout),
+		Former:  n.former,
 		Log:     n.log.With("room", "consent"),
 	})
 	return err
+}
+
+// former gives the streams whose place one took; nobody asks before the relay
+// is open.
+func (n *node) former(number uint16) []uint16 {
+	if n.engine == nil {
+		return nil
+	}
+	return n.engine.Streams().Former(number)
 }
 
 // openBooks joins this node's ledger with those of the others (design D15).

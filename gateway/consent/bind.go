@@ -11,6 +11,7 @@ type asked struct {
 	exact   []address.ExactHash // under every live key
 	purpose string              // "" for mail that is not marketing
 	stream  uint16
+	former  []uint16 // streams whose place it took
 }
 
 // binding finds the widest suppression in a log that stands against a; ok is
@@ -32,7 +33,7 @@ func binding(log []suppEntry, a asked) (worst suppEntry, ok bool) {
 func (e suppEntry) reaches(a asked) bool {
 	switch e.scope {
 	case ScopeStream:
-		return e.stream == a.stream
+		return e.stream == a.stream || slices.Contains(a.former, e.stream)
 	case ScopePurpose:
 		return a.purpose != "" && e.purpose == a.purpose
 	case ScopeController:

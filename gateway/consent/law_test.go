@@ -393,6 +393,25 @@ func TestUNS_13_ScopesReachAsFarAsTheySay(t *testing.T) {
 	})
 }
 
+// TestUNS_13_SuccessorOfAList: a list that took the place of another mails whom
+// that one mailed, and nobody who had unsubscribed from it.
+func TestUNS_13_SuccessorOfAList(t *testing.T) {
+	g := newRig(t)
+	g.opts.Former = func(stream uint16) []uint16 { return map[uint16][]uint16{1: {2, 3}}[stream] }
+	g.record(t, given(mina))
+	ask2 := func() Reason {
+		out, err := g.Lookup(context.Background(), "acme", "news", 2, []address.Address{mina})
+		require.NoError(t, err)
+		return out[0].Suppressed
+	}
+	require.Empty(t, ask(t, g.Registry, mina).Suppressed)
+	g.suppress(t, Suppression{Controller: "acme", Address: mina, Scope: ScopeStream, Stream: 3, Reason: Unsubscribed})
+	require.Equal(t, Unsubscribed, ask(t, g.Registry, mina).Suppressed)
+	require.Empty(t, ask2(), "the other one is its own")
+	g.doi(t, mina)
+	require.Empty(t, ask(t, g.Registry, mina).Suppressed, "who signs up to it gets it")
+}
+
 func TestMetricsCountByClosedSets(t *testing.T) {
 	g := newRig(t)
 	reg := prometheus.NewRegistry()

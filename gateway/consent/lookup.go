@@ -69,7 +69,7 @@ func (r *Registry) question(controller, purpose string, stream uint16, a address
 
 func (r *Registry) questionOf(ids []address.Identity, purpose string, stream uint16) question {
 	q := question{ids: ids}
-	q.asked = asked{purpose: purpose, stream: stream, exact: make([]address.ExactHash, len(q.ids))}
+	q.asked = asked{purpose: purpose, stream: stream, former: r.opts.Former(stream), exact: make([]address.ExactHash, len(q.ids))}
 	for i, id := range q.ids {
 		q.exact[i] = id.Exact
 		q.waiting = append(q.waiting, r.journal.waitingFor(id.ID)...)

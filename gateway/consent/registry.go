@@ -50,6 +50,9 @@ type Options struct {
 	HardBounces int
 	// BounceWindow is the time within which they count. Default 90 days.
 	BounceWindow time.Duration
+	// Former gives the numbers of streams that are no more and whose opt-outs
+	// bind a stream, as it took their place. Default: none.
+	Former func(stream uint16) []uint16
 	// Tick is how often Run looks after the store. Default 1 s.
 	Tick time.Duration
 	// Now is the clock. Default time.Now.
@@ -88,6 +91,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.BounceWindow <= 0 {
 		o.BounceWindow = 90 * 24 * time.Hour
+	}
+	if o.Former == nil {
+		o.Former = func(uint16) []uint16 { return nil }
 	}
 	if o.Tick <= 0 {
 		o.Tick = time.Second

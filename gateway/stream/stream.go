@@ -74,11 +74,12 @@ type Set struct {
 	byName      map[string]Stream
 	byNumber    map[uint16]Stream
 	byListID    map[string]Stream
+	former      map[uint16][]uint16
 }
 
 // NewSet checks and indexes. All faults are reported at once, joined.
 func NewSet(controllers []Controller, streams []Stream) (*Set, error) {
-	s := &Set{map[string]Controller{}, map[string]Stream{}, map[uint16]Stream{}, map[string]Stream{}}
+	s := &Set{map[string]Controller{}, map[string]Stream{}, map[uint16]Stream{}, map[string]Stream{}, map[uint16][]uint16{}}
 	var errs []error
 	for _, c := range controllers {
 		if _, dup := s.controllers[c.ID]; dup || c.ID == "" {
@@ -92,6 +93,13 @@ func NewSet(controllers []Controller, streams []Stream) (*Set, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	for _, st := range streams {
+		for _, old := range streams {
+			if old.Retired && old.Number != st.Number && st.Kind == Marketing && old.Kind == Marketing && old.Controller == st.Controller && old.Purpose == st.Purpose {
+				s.former[st.Number] = append(s.former[st.Number], old.Number)
+			}
+		}
+	}
 	return s, nil
 }
 
@@ -100,6 +108,12 @@ func (s *Set) ByName(name string) (Stream, bool) { st, ok := s.byName[name]; ret
 
 // ByNumber finds a stream by the number a token carries, retired ones too.
 func (s *Set) ByNumber(n uint16) (Stream, bool) { st, ok := s.byNumber[n]; return st, ok }
+
+// Former gives the numbers of the retired marketing streams that had the
+// controller and purpose of a stream. It mails whom they mailed, so who
+// unsubscribed from one of them has unsubscribed from it. The slice is not to
+// be changed.
+func (s *Set) Former(number uint16) []uint16 { return s.former[number] }
 
 // ByListID finds a stream by List-Id, compared without case (RFC 2919 section 6).
 func (s *Set) ByListID(id string) (Stream, bool) {

@@ -79,3 +79,19 @@ func TestSetTellsAllFaults(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 }
+
+func TestFormerStreams(t *testing.T) {
+	list := func(name string, number uint16, purpose string, retired bool) Stream {
+		return Stream{Name: name, Number: number, Kind: Marketing, Controller: "shop", Purpose: purpose, ListID: name + ".example.org", Title: name, Mode: Enforce, Retired: retired}
+	}
+	other := list("theirs", 5, "news", true)
+	other.Controller = "other"
+	set, err := NewSet([]Controller{{ID: "shop"}, {ID: "other"}}, []Stream{
+		list("old", 1, "news", true), list("new", 2, "news", false), list("offers", 3, "offers", false), list("older", 4, "news", true), other,
+		{Name: "orders", Number: 6, Kind: Transactional, Controller: "shop", Mode: Enforce},
+	})
+	require.NoError(t, err)
+	require.Equal(t, []uint16{1, 4}, set.Former(2))
+	require.Empty(t, set.Former(3))
+	require.Empty(t, set.Former(6))
+}

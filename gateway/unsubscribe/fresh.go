@@ -90,7 +90,7 @@ func (h *handler) sendFreshOf(ctx context.Context, a *webpage.Ask, c stream.Cont
 	var lines []string
 	var first string
 	for _, st := range h.lists(c.ID) {
-		if !receives(p, st) {
+		if !receives(p, st, h.streams().Former(st.Number)) {
 			continue
 		}
 		href := h.opts.PublicURL + "/u/" + h.codec.Seal(p.Subjects[0], st.Number, h.opts.Now())

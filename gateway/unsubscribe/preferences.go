@@ -64,7 +64,7 @@ func (h *handler) showPreferences(a *webpage.Ask, controller string, tok Token) 
 	}
 	save := webpage.Form{Action: a.Action(), Hidden: []webpage.Pair{{Name: act, Value: "save"}}, Legend: a.Say("preferences_legend"), Button: a.Say("preferences_save")}
 	for _, st := range h.lists(controller) {
-		on := receives(p, st)
+		on := receives(p, st, h.streams().Former(st.Number))
 		save.Checks = append(save.Checks, webpage.Check{Name: "list", Value: st.Name, Label: st.Title, On: on})
 		if on {
 			save.Hidden = append(save.Hidden, webpage.Pair{Name: "shown", Value: st.Name})
@@ -95,10 +95,11 @@ func (h *handler) lists(controller string) (out []stream.Stream) {
 	return out
 }
 
-// receives tells whether the person gets the list now.
-func receives(p consent.Profile, st stream.Stream) bool {
+// receives tells whether the person gets the list now, which took the place of
+// former ones.
+func receives(p consent.Profile, st stream.Stream, former []uint16) bool {
 	for _, s := range p.Suppressions {
-		if s.Stands() && !slices.Contains(s.SignedUp, st.Purpose) && reaches(s, st) {
+		if s.Stands() && !slices.Contains(s.SignedUp, st.Purpose) && reaches(s, st, former) {
 			return false
 		}
 	}
@@ -110,10 +111,10 @@ func receives(p consent.Profile, st stream.Stream) bool {
 	return false
 }
 
-func reaches(s consent.SuppressionRecord, st stream.Stream) bool {
+func reaches(s consent.SuppressionRecord, st stream.Stream, former []uint16) bool {
 	switch s.Scope {
 	case consent.ScopeStream:
-		return s.Stream == st.Number
+		return s.Stream == st.Number || slices.Contains(former, s.Stream)
 	case consent.ScopePurpose:
 		return s.Purpose == st.Purpose
 	}

@@ -91,13 +91,14 @@ func TestReceives(t *testing.T) {
 		"another purpose":  {subscribed("offers"), false},
 		"stream stopped":   {stopped(consent.SuppressionRecord{Scope: consent.ScopeStream, Stream: 1}), false},
 		"other stream":     {stopped(consent.SuppressionRecord{Scope: consent.ScopeStream, Stream: 2}), true},
+		"former stopped":   {stopped(consent.SuppressionRecord{Scope: consent.ScopeStream, Stream: 7}), false},
 		"purpose stopped":  {stopped(consent.SuppressionRecord{Scope: consent.ScopePurpose, Purpose: "newsletter"}), false},
 		"all stopped":      {stopped(consent.SuppressionRecord{Scope: consent.ScopeAll}), false},
 		"undone":           {stopped(consent.SuppressionRecord{Scope: consent.ScopeAll, Ended: when}), true},
 		"signed up again":  {stopped(consent.SuppressionRecord{Scope: consent.ScopeController, SignedUp: []string{"newsletter"}}), true},
 		"signed up beside": {stopped(consent.SuppressionRecord{Scope: consent.ScopeController, SignedUp: []string{"offers"}}), false},
 	} {
-		require.Equal(t, c.want, receives(c.p, st), name)
+		require.Equal(t, c.want, receives(c.p, st, []uint16{7}), name)
 	}
 }
 
