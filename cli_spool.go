@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"postern/gateway/consent"
+	nodestore "postern/gateway/node"
 	"postern/gateway/spool"
 )
 
@@ -44,6 +47,12 @@ type spoolRequest struct {
 
 type adoptRequest struct{ Dir string }
 
+// adoptReply is what was taken over from a dead node.
+type adoptReply struct {
+	Count   int `json:"count"`    // messages
+	OptOuts int `json:"opt_outs"` // events of its journal that are in Redis now
+}
+
 type countReply struct {
 	Count int `json:"count"`
 }
@@ -61,15 +70,31 @@ func (n *node) spoolOperations() []operation {
 	return []operation{
 		op("spool/list", n.listSpool),
 		op("spool/show", n.showSpool),
-		op("spool/adopt", func(ctx context.Context, r adoptRequest) (countReply, error) {
-			count, err := n.spool.Adopt(ctx, r.Dir)
-			return countReply{count}, err
-		}),
+		op("spool/adopt", n.adopt),
 		op("spool/retry", change(func(ctx context.Context, r spoolRequest) (int, error) { return n.spool.Retry(ctx, r.Filter) })),
 		op("spool/hold", change(func(ctx context.Context, r spoolRequest) (int, error) { return n.spool.Hold(ctx, r.Filter, r.Actor) })),
 		op("spool/release", change(func(ctx context.Context, r spoolRequest) (int, error) { return n.spool.Release(ctx, r.Filter, r.Actor) })),
 		op("spool/drop", change(func(ctx context.Context, r spoolRequest) (int, error) { return n.spool.Drop(ctx, r.Filter, r.Actor) })),
 	}
+}
+
+// adopt takes over what waits in the data folder of a dead node, its opt-outs
+// first: Redis may not have some, as those it took while Redis was away, and
+// its mail may be for who said no.
+func (n *node) adopt(ctx context.Context, r adoptRequest) (out adoptReply, err error) {
+	db, err := nodestore.Open(r.Dir)
+	if err != nil {
+		return out, err
+	}
+	dead, err := consent.New(n.rdb, n.ring, db, nil, consent.Options{Log: n.log.With("room", "consent")})
+	if err == nil {
+		out.OptOuts, err = dead.Replay(ctx)
+	}
+	if err = errors.Join(err, db.Close()); err != nil {
+		return out, fmt.Errorf("adopt opt-outs: %w", err)
+	}
+	out.Count, err = n.spool.Adopt(ctx, r.Dir)
+	return out, err
 }
 
 func (n *node) streamFilter(r *spoolRequest) error {
@@ -193,21 +218,21 @@ func (c *cli) spoolShow() *cobra.Command {
 }
 
 func (c *cli) spoolAdopt() *cobra.Command {
-	return &cobra.Command{Use: "adopt DIR", Short: "Take over what waits in the data folder of a dead node", Args: cobra.ExactArgs(1),
+	return &cobra.Command{Use: "adopt DIR", Short: "Take over what waits in the data folder of a dead node, and its opt-outs", Args: cobra.ExactArgs(1),
 		RunE: verb(func(ctx context.Context, args []string) error {
 			dir, err := filepath.Abs(args[0])
 			if err != nil {
 				return err
 			}
 			return c.withNode(ctx, func(call caller) error {
-				got, err := ask[countReply](ctx, call, "spool/adopt", adoptRequest{dir})
+				got, err := ask[adoptReply](ctx, call, "spool/adopt", adoptRequest{dir})
 				if err != nil {
 					return err
 				}
 				if c.json {
 					return c.printJSON(got)
 				}
-				_, err = fmt.Fprintf(c.stdout, "%d messages taken over\n", got.Count)
+				_, err = fmt.Fprintf(c.stdout, "%d messages taken over, %d opt-outs brought to Redis\n", got.Count, got.OptOuts)
 				return err
 			})
 		})}

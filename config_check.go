@@ -165,6 +165,13 @@ func (k *checker) top() {
 			k.add("redis.url", "holds a password: put it in redis.password as file:PATH or env:NAME")
 		}
 	}
+	if u, err := url.Parse(c.Redis.URL); err == nil {
+		for _, option := range []string{"read_only", "route_by_latency", "route_randomly", "replica_only"} {
+			if u.Query().Has(option) {
+				k.add("redis.url", "%s reads from replicas, which miss an opt-out that was just taken: remove it", option)
+			}
+		}
+	}
 	k.secret("redis.password", c.Redis.Password)
 	if t := time.Duration(c.Redis.Timeout); t > 10*time.Second {
 		k.add("redis.timeout", "%s is too long: a client waits for it, 10s is the most", t)

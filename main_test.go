@@ -227,3 +227,10 @@ func TestDomainsOfAClient(t *testing.T) {
 	require.Empty(t, c.ownedBy("office"))
 	require.Empty(t, c.ownedBy("dsn"))
 }
+
+func TestReplicasAreNotRead(t *testing.T) {
+	for _, option := range []string{"read_only", "route_by_latency", "route_randomly", "replica_only"} {
+		_, err := parseConfig("x.toml", []byte("[redis]\nurl = \"redis://a:6379?addr=b:6379&"+option+"=true\"\n"), nil)
+		require.ErrorContains(t, err, "x.toml:2: redis.url: "+option+" reads from replicas")
+	}
+}

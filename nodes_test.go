@@ -271,3 +271,27 @@ func TestD11_NodeThatTookOptOutsIsWaitedFor(t *testing.T) {
 	_, err = lookup()
 	require.NoError(t, err)
 }
+
+// D10: a node died while Redis was away. What it had taken by then, mail and a
+// no, is taken over by another.
+func TestD10_AdoptedFolderBringsItsOptOuts(t *testing.T) {
+	s := twoNodes(t)
+	ctx := t.Context()
+	who := address.MustParse("anna@example.net")
+	require.NoError(t, s.n[1].spool.Accept(ctx, &spool.Message{Stream: 1, Header: []byte("Subject: x\r\n"), Body: []byte("x\r\n"), Recipients: []spool.Recipient{{Address: who}}}))
+	away, err := consent.New(redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1}), s.n[1].ring, s.n[1].db, nil, consent.Options{})
+	require.NoError(t, err)
+	_, err = away.Suppress(ctx, consent.Suppression{Controller: "example", Address: who, Scope: consent.ScopeController, Reason: consent.Unsubscribed, Source: "cli", Actor: "operator:eve"})
+	require.ErrorIs(t, err, consent.ErrStoreUnavailable)
+	s.stop(1)
+	lookup := func() consent.Reason {
+		out, err := s.n[0].consent.Lookup(ctx, "example", "newsletter", 1, []address.Address{who})
+		require.NoError(t, err)
+		return out[0].Suppressed
+	}
+	require.Empty(t, lookup())
+	got, err := s.n[0].adopt(ctx, adoptRequest{s.cfg[1].Data})
+	require.NoError(t, err)
+	require.Equal(t, adoptReply{Count: 1, OptOuts: 1}, got)
+	require.Equal(t, consent.Unsubscribed, lookup())
+}
