@@ -204,7 +204,7 @@ func (c *cli) letterVerbs() []*cobra.Command {
 	extend, e := letter("extend NUMBER", "Extend the period, with notice and reason (Art. 12(3))", "extension", queue.ActExtend)
 	extend.Flags().StringVar(&e.Reason, "why", "complexity", "complexity or number: the letter says it in the person's language")
 	deny, d := letter("deny NUMBER", "Refuse with a reason, naming authority and court (Art. 12(4))", "denied", queue.ActDeny)
-	deny.Flags().StringVar(&d.Reason, "why", "", "one of "+strings.Join(queue.Reasons, ", ")+", which the letter says in the person's language, or a word of yours with --reason (needed)")
+	deny.Flags().StringVar(&d.Reason, "why", "", "one of "+strings.Join(queue.SaidReasons(), ", ")+", which the letter says in the person's language, or a word of yours with --reason (needed)")
 	stopFlags(deny, d)
 	_ = deny.MarkFlagRequired("why")
 	for _, x := range []struct {

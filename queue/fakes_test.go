@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -240,3 +241,6 @@ func requireSealed(t *testing.T, rdb redis.UniversalClient) {
 		}
 	}
 }
+
+// unfolded is a letter's text on one line: where it was wrapped does not matter.
+func unfolded(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -128,7 +128,7 @@ func TestUnprovenIsRefusedInTime(t *testing.T) {
 	letters, _, err := w.q.Letters(ctx, no)
 	require.NoError(t, err)
 	text := letters[len(letters)-1].Text
-	require.Contains(t, text, "the data protection authority")
+	require.Contains(t, unfolded(text), "the data protection authority")
 	require.Contains(t, text, "court")
 
 	w2 := newWorld(t)

@@ -36,9 +36,31 @@ type Draft struct {
 	Ending   Ending // for ActDeny: what becomes of the stop that a request for erasure placed
 }
 
-// Reasons of an extension or refusal that the catalogue says in the person's
-// language; another one needs its own words in Values["reason"].
-var Reasons = []string{"complexity", "number", "unfounded", "excessive", "law", "claims", "others"}
+// reasonPhrases are the reasons of an extension or refusal that the catalogue
+// says in the person's language, and its phrase for each.
+var reasonPhrases = map[string]string{
+	"complexity": "complexity", "complex": "complexity", // Art. 12(3)
+	"number": "number", "many-requests": "number",
+	"unfounded": "unfounded", "manifestly-unfounded": "unfounded", // Art. 12(5)
+	"excessive":      "excessive",
+	"not-identified": "unidentified",                   // Art. 11(2), 12(2)
+	"law":            "law", "legal-obligation": "law", // Art. 17(3)(b)
+	"claims": "claims", "legal-claims": "claims", // Art. 17(3)(e), 21(1)
+	"others": "others", "rights-of-others": "others", // Art. 15(4)
+	"freedom-of-expression": "expression", // Art. 17(3)(a)
+	"public-interest":       "interest",   // Art. 17(3)(c), (d)
+	"no-ground":             "ground",     // Art. 17(1), 18(1), 20(1)
+	"compelling-grounds":    "compelling", // Art. 21(1)
+	"accurate":              "accurate",   // Art. 16
+}
+
+// SaysReason tells whether a reason of an extension or refusal is said in the
+// person's language by itself; another one needs its own words in
+// Values["reason"].
+func SaysReason(reason string) bool { return reasonPhrases[reason] != "" }
+
+// SaidReasons lists the words SaysReason knows, sorted.
+func SaidReasons() []string { return slices.Sorted(maps.Keys(reasonPhrases)) }
 
 // Letter is a mail of a case to the person, as it will leave.
 type Letter struct {
@@ -219,8 +241,8 @@ func (q *Queue) letterValues(c *Case, controller stream.Controller, l *Letter, d
 		l.Due = end
 		values["new"] = q.texts().Date(l.Language, end.In(loc))
 	}
-	if slices.Contains(Reasons, d.Reason) {
-		if values["reason"], err = q.texts().Phrase(l.Language, "reason_"+d.Reason, nil); err != nil {
+	if phrase := reasonPhrases[d.Reason]; phrase != "" {
+		if values["reason"], err = q.texts().Phrase(l.Language, "reason_"+phrase, nil); err != nil {
 			return nil, err
 		}
 	}

@@ -200,7 +200,7 @@ func TestExtension(t *testing.T) {
 	_, l, err := w.q.Reply(ctx, no, d)
 	require.NoError(t, err)
 	require.Contains(t, l.Text, "24 February 2027")
-	require.Contains(t, l.Text, "the data protection authority")
+	require.Contains(t, unfolded(l.Text), "the data protection authority")
 	before := w.show(no).Due
 	w.later(time.Minute)
 	c := w.show(no)

@@ -12,6 +12,7 @@ import (
 	"postern/classifier"
 	"postern/gateway/address"
 	"postern/queue/fulfil"
+	"postern/queue/reply"
 )
 
 // read gives language, subject and text of a mail that went out.
@@ -61,7 +62,7 @@ func TestColleaguesReadTheirLanguage(t *testing.T) {
 			require.Equal(t, x.lang, lang)
 			require.Contains(t, subject, "archive")
 			require.Contains(t, subject, x.due)
-			require.Contains(t, strings.Join(strings.Fields(text), " "), x.says)
+			require.Contains(t, unfolded(text), x.says)
 			require.Contains(t, text, no)
 			require.Contains(t, text, "Folder 7, please.")
 			require.NotContains(t, subject+text, "{")
@@ -117,7 +118,7 @@ func TestNoticesInEveryLanguage(t *testing.T) {
 				text, first := w.q.noticeMail(words, Notice{Kind: kind, Case: "PC-7K3Q-X9MD", Due: w.clock.Now(), Owner: "eve", Deputy: "bob", Reason: reason}, c)
 				require.NotContains(t, text+first, "{", "%s %s", words.Tag(), kind)
 				require.NotEmpty(t, first, "%s %s", words.Tag(), kind)
-				require.True(t, strings.HasPrefix(strings.Join(strings.Fields(text), " "), first), "%s %s", words.Tag(), kind)
+				require.True(t, strings.HasPrefix(unfolded(text), first), "%s %s", words.Tag(), kind)
 				if reason != "" && reason != "crm" {
 					require.NotContains(t, text, reason, "%s: it is said in words", words.Tag())
 				}
@@ -137,7 +138,7 @@ func TestPassedOnInTheirLanguage(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "it", d.Language)
 	require.Equal(t, "Richiesta di un interessato, caso "+no, d.Subject)
-	text := strings.Join(strings.Fields(d.Text), " ")
+	text := unfolded(d.Text)
 	require.Contains(t, text, "Il 24/11/2026 abbiamo ricevuto una richiesta che La riguarda")
 	require.Contains(t, text, "Si chiede: accesso.")
 	require.Contains(t, text, "Da: alice@example.com")
@@ -153,4 +154,25 @@ func TestPassedOnInTheirLanguage(t *testing.T) {
 	require.Equal(t, "de", lang)
 	require.Equal(t, "Für den Support, Fall "+no, subject)
 	require.Contains(t, body, "My secret words")
+}
+
+func TestSaidReasonsHaveTheirPhrase(t *testing.T) {
+	w := newWorld(t)
+	for _, reason := range SaidReasons() {
+		for _, lang := range w.q.texts().Languages() {
+			phrase, err := w.q.texts().Phrase(lang, "reason_"+reasonPhrases[reason], nil)
+			require.NoError(t, err, "%s in %s", reason, lang)
+			require.NotEmpty(t, phrase)
+		}
+	}
+	no := w.open(classifier.Objection)
+	l, err := w.q.Preview(ctx, no, Draft{Step: reply.Denied, Effect: ActDeny, Reason: "compelling-grounds", Language: "fr", Actor: eve})
+	require.NoError(t, err)
+	text := unfolded(l.Text)
+	require.Contains(t, text, "nos motifs légitimes et impérieux prévalent sur vos intérêts, droits et libertés.")
+	require.Contains(t, text, "réclamation auprès de l'autorité de contrôle (the data protection authority)", "Art. 12(4)")
+	l, err = w.q.Preview(ctx, no, Draft{Step: reply.Denied, Effect: ActDeny, Reason: "compelling-grounds", Actor: eve, Values: reply.Values{"reason": "of our own words"}})
+	require.NoError(t, err)
+	require.Contains(t, unfolded(l.Text), "of our own words")
+	require.NotContains(t, l.Text, "override")
 }

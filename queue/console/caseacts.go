@@ -18,7 +18,7 @@ import (
 // Closed sets of reasons; their words are reason.WORD.
 var (
 	closeReasons    = []string{"done", "no-request", "duplicate", "not-ours"}
-	denyReasons     = []string{"manifestly-unfounded", "excessive", "not-identified", "legal-obligation", "legal-claims", "rights-of-others", "freedom-of-expression", "public-interest", "no-ground"}
+	denyReasons     = []string{"manifestly-unfounded", "excessive", "not-identified", "legal-obligation", "legal-claims", "rights-of-others", "freedom-of-expression", "public-interest", "no-ground", "compelling-grounds", "accurate"}
 	extendReasons   = []string{"complex", "many-requests"}
 	waiveReasons    = []string{"known-customer", "seen-in-person", "called-back", "agent-with-power"}
 	reopenReasons   = []string{"incomplete", "wrong", "person-wrote"}
@@ -248,14 +248,19 @@ func (c *Console) extend(v *visit) error {
 	if !slices.Contains(extendReasons, reason) {
 		return errForm
 	}
-	if words == "" {
-		v.status = 400
-		return v.showCase(map[string]any{"Fault": "case.reason_missing"}, replyForm{})
-	}
 	return v.act(func(ctx context.Context, no string) error {
-		_, _, err := c.d.Cases.Reply(ctx, no, queue.Draft{Step: reply.Extension, Effect: queue.ActExtend, Reason: reason, Actor: v.user.Actor(), Values: reply.Values{"reason": words}})
+		_, _, err := c.d.Cases.Reply(ctx, no, queue.Draft{Step: reply.Extension, Effect: queue.ActExtend, Reason: reason, Actor: v.user.Actor(), Values: because(words)})
 		return err
 	}, "held")
+}
+
+// because gives an operator's own words for a reason; without them the letter
+// says it in the catalogue's, in the person's language.
+func because(words string) reply.Values {
+	if words == "" {
+		return nil
+	}
+	return reply.Values{"reason": words}
 }
 
 // deny writes the refusal with its legal reason; where the controller asks for
@@ -269,11 +274,7 @@ func (c *Console) deny(v *visit) error {
 	if !slices.Contains(denyReasons, reason) {
 		return errForm
 	}
-	if words == "" {
-		v.status = 400
-		return v.showCase(map[string]any{"Fault": "case.reason_missing"}, replyForm{})
-	}
-	d := queue.Draft{Step: reply.Denied, Effect: queue.ActDeny, Reason: reason, Actor: v.user.Actor(), Values: reply.Values{"reason": words}}
+	d := queue.Draft{Step: reply.Denied, Effect: queue.ActDeny, Reason: reason, Actor: v.user.Actor(), Values: because(words)}
 	if c.d.Cases.FourEyes(k.Controller, queue.EyesDeny) {
 		return v.propose(k.Number, queue.EyesDeny, &d, v.field("note"))
 	}

@@ -4,12 +4,15 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"postern/queue"
 )
 
 var placeholder = regexp.MustCompile(`\{[a-z_]+\}`)
@@ -81,4 +84,11 @@ func TestWords(t *testing.T) {
 	require.Equal(t, "Fr. 27. Nov.", de.date(now.AddDate(0, 0, 3), now))
 	require.Equal(t, "Mon 1 Mar 2027", en.date(time.Date(2027, 3, 1, 0, 0, 0, 0, time.UTC), now))
 	require.Equal(t, "some new word", en.say("badge.some_new_word"), "a word without text is better than a hole")
+}
+
+// An operator who picks a reason need not speak the person's language.
+func TestReasonsOfLettersAreSaid(t *testing.T) {
+	for _, reason := range append(slices.Clone(denyReasons), extendReasons...) {
+		require.True(t, queue.SaysReason(reason), reason)
+	}
 }

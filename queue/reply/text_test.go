@@ -144,7 +144,7 @@ func TestReasonsAreSaidInEveryLanguage(t *testing.T) {
 	c := catalogue(t)
 	for _, code := range c.Languages() {
 		seen := map[string]bool{}
-		for _, reason := range []string{"complexity", "number", "unfounded", "excessive", "law", "claims", "others"} {
+		for _, reason := range []string{"complexity", "number", "unfounded", "excessive", "law", "claims", "others", "unidentified", "expression", "interest", "ground", "compelling", "accurate"} {
 			phrase, err := c.Phrase(code, "reason_"+reason, nil)
 			require.NoError(t, err)
 			require.False(t, seen[phrase], "%s: each is said by itself", code)
