@@ -93,7 +93,7 @@ func (n *node) caseActions() []operation {
 	acts := map[string]func(context.Context, caseOrder) (caseAnswer, error){
 		"cases/move": n.moveCases, "cases/reply": n.replyCase, "cases/take-back": n.takeBack, "cases/identity": n.identifyCase,
 		"cases/propose": n.proposeCase, "cases/fulfil": n.fulfilCase, "cases/retry": n.retryTask, "cases/result": n.taskResult,
-		"cases/ask": n.askColleague, "cases/task-link": n.taskLink, "cases/split": n.splitCase, "cases/hold": n.holdCase,
+		"cases/ask": n.askColleague, "cases/task-link": n.taskLink, "cases/split": n.splitCase, "cases/hold": n.holdCase, "cases/weigh": n.weighCase,
 		"cases/address-holds": n.addressHolds, "cases/address-hold": n.decideAddressHold, "cases/support": n.handOver,
 		"cases/new": n.newCase, "cases/earlier": n.earlierCases, "cases/mailed-by": n.mailedBy,
 		"cases/attach": n.attachFile, "cases/scan": n.openScan, "cases/judge": n.judgeCase,
@@ -323,6 +323,19 @@ func (n *node) holdCase(ctx context.Context, r caseOrder) (caseAnswer, error) {
 		word = "Case %s may be deleted at the end of its time again."
 	}
 	return said(word, r.Number), n.queue.LegalHold(ctx, r.Number, r.Yes, r.Actor, r.Reason)
+}
+
+// weighCase takes an objection as one to another processing than advertising.
+func (n *node) weighCase(ctx context.Context, r caseOrder) (caseAnswer, error) {
+	tasks, err := n.queue.Weigh(ctx, r.Number, r.Actor, r.Note)
+	if err != nil {
+		return caseAnswer{}, err
+	}
+	a := said("Case %s is being weighed: it ends with its answer, or with a refusal that names the grounds.", r.Number)
+	if len(tasks) == 0 {
+		a.Message += " No system is connected for restrict: see to it that the data is not used meanwhile."
+	}
+	return n.about(ctx, r.Number, a)
 }
 
 // heldRow is an address that waits for an operator.

@@ -98,6 +98,9 @@ func (c *cli) deskVerbs() []*cobra.Command {
 	unhold, u := c.act("unhold NUMBER", "End a legal hold", cobra.ExactArgs(1), "cases/hold", one)
 	hold.Flags().StringVar(&h.Reason, "reason", "", "why (needed)")
 	unhold.Flags().StringVar(&u.Reason, "reason", "", "why (needed)")
+	weigh, wg := c.act("weigh NUMBER", "Take an objection as one to other processing than advertising: the data is restricted while it is weighed (Art. 21(1), 18(1)(d))", cobra.ExactArgs(1), "cases/weigh", one)
+	weigh.Flags().StringVar(&wg.Note, "note", "", "which processing the person objects to, sealed at rest (needed)")
+	_ = weigh.MarkFlagRequired("note")
 	holds, _ := c.act("address-holds NUMBER", "List addresses named in the text that wait for an operator", cobra.ExactArgs(1), "cases/address-holds", one)
 	decide, d := c.act("address-hold NUMBER INDEX confirm|release", "Decide whether the opt-out binds an address named in the text", cobra.ExactArgs(3), "cases/address-hold", func(args []string, o *caseOrder) error {
 		if args[2] != "confirm" && args[2] != "release" {
@@ -124,7 +127,7 @@ func (c *cli) deskVerbs() []*cobra.Command {
 		return one(args, o)
 	})
 	judge.Flags().StringVar(&j.Note, "note", "", "what was wrong")
-	return []*cobra.Command{split, hold, unhold, holds, decide, earlier, by, attach, scan, judge, breach, c.newCaseVerb(), c.revertVerb(), c.awayVerb(), c.asideVerbs(), c.deadVerbs(), c.dpaVerbs(), c.exportVerb()}
+	return []*cobra.Command{split, hold, unhold, weigh, holds, decide, earlier, by, attach, scan, judge, breach, c.newCaseVerb(), c.revertVerb(), c.awayVerb(), c.asideVerbs(), c.deadVerbs(), c.dpaVerbs(), c.exportVerb()}
 }
 
 func (c *cli) newCaseVerb() *cobra.Command {

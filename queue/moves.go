@@ -100,6 +100,9 @@ func (q *Queue) apply(c *Case, ch *changing, m Move) error {
 	if b := breachOf(c, ch.before); b.Open() && !to.Live() && m.Action != ActAnswer {
 		return fmt.Errorf("case %s: %w: its breach clock runs; record first who was told, or why nobody", c.Number, ErrOrder)
 	}
+	if err := c.mayClose(m); err != nil {
+		return err
+	}
 	was := c.State
 	c.State = to
 	c.acted(m.Actor)

@@ -156,6 +156,30 @@ func legalHold(c *call) (answer, error) {
 	return c.changed(k.Number)
 }
 
+type weighRequest struct {
+	Note string `json:"note"` // which processing the person objects to
+}
+
+// weigh takes an objection as one to other processing than advertising (GDPR
+// Art. 21(1)): the data is restricted while it is weighed.
+func weigh(c *call) (answer, error) {
+	var r weighRequest
+	if err := c.read(&r); err != nil {
+		return answer{}, err
+	}
+	if strings.TrimSpace(r.Note) == "" {
+		return answer{}, bad("note", "is needed: which processing the person objects to")
+	}
+	k, _, err := c.open()
+	if err != nil {
+		return answer{}, err
+	}
+	if _, err := c.a.d.Cases.Weigh(c.ctx(), k.Number, c.actor(), r.Note); err != nil {
+		return answer{}, err
+	}
+	return c.changed(k.Number)
+}
+
 type decisionRequest struct {
 	Hold    string `json:"hold"`
 	Confirm *bool  `json:"confirm"`
@@ -321,7 +345,7 @@ func takeBack(c *call) (answer, error) {
 
 type reasonedRequest struct {
 	Reason   string `json:"reason"`  // short word for the record
-	Because  string `json:"because"` // half a sentence, in the person's language
+	Because  string `json:"because"` // half a sentence, in the person's language; "" where queue.SaysReason
 	Language string `json:"language"`
 	Note     string `json:"note"`
 }
@@ -332,10 +356,17 @@ type denialRequest struct {
 }
 
 func (c *call) reasoned(r reasonedRequest, template reply.Step, effect queue.Action, e queue.Ending) (answer, error) {
-	if r.Reason == "" || r.Because == "" {
-		return answer{}, bad("reason", "and because are needed")
+	var values reply.Values
+	switch {
+	case r.Because != "":
+		values = reply.Values{"reason": r.Because}
+	case r.Reason == "" || !queue.SaysReason(r.Reason):
+		return answer{}, bad("reason", "and because are needed; because may be left out for %s", strings.Join(queue.SaidReasons(), ", "))
 	}
-	return c.letter(queue.Draft{Step: template, Values: reply.Values{"reason": r.Because}, Effect: effect, Reason: r.Reason, Language: r.Language, Note: r.Note, Ending: e}, "", false)
+	if r.Reason == "" {
+		return answer{}, bad("reason", "is needed: a short word for the record")
+	}
+	return c.letter(queue.Draft{Step: template, Values: values, Effect: effect, Reason: r.Reason, Language: r.Language, Note: r.Note, Ending: e}, "", false)
 }
 
 // extend prolongs the period, with notice and reason (GDPR Art. 12(3)).

@@ -304,6 +304,17 @@ var trials = map[string]func(w *trialWorld, c *client){
 		c.wrong("POST", path, object{"hold": "9:9", "confirm": true, "why": "x"}, "invalid")
 		c.wrong("POST", path, object{"hold": k.Holds[0].Hold, "why": "x"}, "invalid")
 	},
+	"weigh": func(w *trialWorld, c *client) {
+		no := w.known(classifier.Objection)
+		var row caseRow
+		c.repeated("POST", "/cases/"+no+"/weighing", object{"note": "the scoring of their orders"}, 200, &row)
+		require.Contains(w.t, row.Flags, queue.FlagWeighed)
+		w.until(no, "restrict", "failed")
+		c.wrong("POST", "/cases/"+no+"/close", object{"reason": "done"}, "conflict") // nobody told the person
+		c.wrong("POST", "/cases/"+no+"/weighing", object{"note": "again"}, "conflict")
+		c.wrong("POST", "/cases/"+no+"/weighing", object{}, "invalid")
+		c.wrong("POST", "/cases/"+w.known(classifier.Access)+"/weighing", object{"note": "x"}, "conflict")
+	},
 	"identify": func(w *trialWorld, c *client) {
 		no := w.open("p7@example.com", "What do you hold on me?", classifier.Access)
 		c.repeated("POST", "/cases/"+no+"/identity", object{}, 200, nil)
@@ -337,7 +348,7 @@ var trials = map[string]func(w *trialWorld, c *client){
 	"extend": func(w *trialWorld, c *client) {
 		no := w.known(classifier.Access)
 		c.repeated("POST", "/cases/"+no+"/extension", object{"reason": "complexity", "because": "many systems have to be asked"}, 202, nil)
-		c.wrong("POST", "/cases/"+no+"/extension", object{"reason": "complexity"}, "invalid")
+		c.wrong("POST", "/cases/"+no+"/extension", object{"reason": "my-own-word"}, "invalid") // who asked would read no reason
 	},
 	"propose": func(w *trialWorld, c *client) {
 		no := w.known(classifier.Erasure)
@@ -353,9 +364,13 @@ var trials = map[string]func(w *trialWorld, c *client){
 		c.wrong("POST", path, body, "conflict") // not the one who proposed it
 		var l letterAnswer
 		w.other.repeated("POST", path, body, 202, &l)
-		require.Contains(w.t, l.Text, "the authority", "where to complain is told (GDPR Art. 12(4))")
+		require.Contains(w.t, strings.Join(strings.Fields(l.Text), " "), "the authority", "where to complain is told (GDPR Art. 12(4))")
 		require.Contains(w.t, strings.Join(strings.Fields(l.Text), " "), "because the same was asked last week")
 		c.wrong("POST", path, object{"because": "x"}, "invalid")
+		no = w.known(classifier.Objection)
+		c.want("POST", "/cases/"+no+"/proposals", object{"act": "deny"}, 204, nil)
+		w.other.repeated("POST", "/cases/"+no+"/denial", object{"reason": "compelling-grounds"}, 202, &l)
+		require.Contains(w.t, strings.Join(strings.Fields(l.Text), " "), "because our compelling legitimate grounds override your interests, rights and freedoms.", "GDPR Art. 21(1), in the person's language")
 	},
 	"order": func(w *trialWorld, c *client) {
 		for verb, status := range map[string]string{"lookup": "done", "rectify": "done", "inform-recipients": "done", "marketing.stopped": "done", "verify": "done", "restrict": "failed", "export": "accepted"} {

@@ -47,6 +47,7 @@ var routes = []route{
 	{method: "PUT", path: "/cases/{number}/owner", operation: "assign", scope: CasesWrite, serve: assign},
 	{method: "PUT", path: "/cases/{number}/labels", operation: "correct", scope: CasesWrite, serve: correct},
 	{method: "PUT", path: "/cases/{number}/legal-hold", operation: "legalHold", scope: CasesWrite, serve: legalHold},
+	{method: "POST", path: "/cases/{number}/weighing", operation: "weigh", scope: CasesWrite, serve: weigh},
 	{method: "POST", path: "/cases/{number}/breach", operation: "breach", scope: CasesWrite, serve: breach},
 	{method: "POST", path: "/cases/{number}/holds", operation: "decideHold", scope: CasesWrite, serve: decide},
 	{method: "POST", path: "/cases/{number}/identity", operation: "identify", scope: CasesWrite, serve: identify},
