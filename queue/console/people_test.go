@@ -66,7 +66,7 @@ func TestPerson(t *testing.T) {
 	b := o.signedIn("anna", auth.Operator)
 	path := b.person("maria@example.net")
 	page := b.get(path)
-	for _, want := range []string{agreed, "2026-03", "https://shop.example.org/newsletter", "Confirmed", "bounce", "All advertising", "Access", "Delivered"} {
+	for _, want := range []string{agreed, "2026-03", "https://shop.example.org/newsletter", "Confirmed", "bounce", "All advertising", "Access", "Delivered", "by form", "2026-03 · German"} {
 		require.Contains(t, page, want)
 	}
 	require.Equal(t, 4, strings.Count(page[strings.Index(page, `class="stack sent"`):], "<td>News"), "a verdict and its outcome are one line")

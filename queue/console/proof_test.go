@@ -113,9 +113,13 @@ func TestAutomaticSampleAndReports(t *testing.T) {
 	b := o.signedIn("anna", auth.Operator)
 	page := b.get("/proof/automatic")
 	require.Contains(t, page, no)
+	require.Contains(t, page, "No opt-out was taken back by an operator. No closed case was opened again.", "counts of none are words")
+	page = b.done("/proof/automatic/"+no, url.Values{"verdict": {"right"}, "month": {"2026-11"}})
+	require.Contains(t, page, "Error rate 0 %: the one judged case was right.")
 	page = b.done("/proof/automatic/"+no, url.Values{"verdict": {"wrong"}, "month": {"2026-11"}})
 	require.Contains(t, page, "Error rate 100 %: 1 of 1 judged cases were wrong.")
 	require.Contains(t, visible(b.get("/proof/reports")), "Objection 1")
+	require.Contains(t, b.get("/proof/reports"), "working days: none.")
 	require.Contains(t, visible(b.get("/proof/reports?month=2026-10")), "No request came in this month.")
 
 	resp, body := b.post("/proof/export", url.Values{"controller": {"shop"}})

@@ -59,6 +59,8 @@ func (c *Console) funcs(w *words) template.FuncMap {
 		"span":  w.span,
 		"has":   w.has,
 		"num":   func(n any) string { i, _ := strconv.ParseInt(fmt.Sprint(n), 10, 64); return w.number(i) },
+		"dec":   w.decimal,
+		"lang":  w.languageName,
 		"date":  func(t time.Time) string { return w.date(t, c.o.Now()) },
 		"clock": w.clock,
 		"when": func(t time.Time) string {

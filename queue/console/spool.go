@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -54,7 +55,7 @@ type spoolPerson struct {
 func (v *visit) spoolRow(m *spool.Message) spoolRow {
 	st, _ := v.c.d.Streams().ByNumber(m.Stream)
 	loc := v.zone(st.Name)
-	r := spoolRow{ID: m.ID, Stream: st.Name, Received: m.Received.In(loc), Expires: m.Expires.In(loc), Size: int64(len(m.Header)) + m.BodySize}
+	r := spoolRow{ID: m.ID, Stream: cmp.Or(st.Title, st.Name), Received: m.Received.In(loc), Expires: m.Expires.In(loc), Size: int64(len(m.Header)) + m.BodySize}
 	for i := range m.Recipients {
 		rc := &m.Recipients[i]
 		switch rc.State {

@@ -175,6 +175,11 @@ func abs(n int) int {
 // number writes a count with the thousands of the language.
 func (w *words) number(n int64) string { return w.printer.Sprint(number.Decimal(n)) }
 
+// decimal writes a number with one place behind the sign of the language.
+func (w *words) decimal(x float64) string {
+	return w.printer.Sprint(number.Decimal(x, number.MinFractionDigits(1), number.MaxFractionDigits(1)))
+}
+
 // date is "Fri 27 Nov", with the year when it is not that of now.
 func (w *words) date(t, now time.Time) string {
 	if t.IsZero() {

@@ -79,6 +79,8 @@ func TestWords(t *testing.T) {
 	require.Equal(t, "2 Tage zu spät", de.count("due.late", 2))
 	require.Equal(t, "10,000", en.number(10000))
 	require.Equal(t, "10.000", de.number(10000))
+	require.Equal(t, "3.5", en.decimal(3.5))
+	require.Equal(t, "3,0", de.decimal(3))
 	now := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
 	require.Equal(t, "Fri 27 Nov", en.date(now.AddDate(0, 0, 3), now))
 	require.Equal(t, "Fr. 27. Nov.", de.date(now.AddDate(0, 0, 3), now))
