@@ -119,3 +119,11 @@ func (c *cli) table(head []string, rows [][]string) error {
 	}
 	return w.Flush()
 }
+
+// counted is a number with its noun: "1 message", "2 messages".
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

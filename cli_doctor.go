@@ -111,7 +111,7 @@ func (d doctorCall) message(ctx context.Context, cfg *Config, call caller, o pre
 	}
 	sent, err := ask[doctorSent](ctx, call, "doctor/send", doctorRequest{Stream: d.stream, Mailbox: d.mailbox, Actor: operatorName()})
 	if err != nil {
-		rep.Message = append(rep.Message, judged("sent", err, "", "mend what the relay refuses"))
+		rep.Message = append(rep.Message, judged("sent", err, "", "mend what it says, then run the doctor again"))
 		return nil
 	}
 	raw, err := d.await(ctx, call, sent)
@@ -260,7 +260,7 @@ func (c *cli) printDoctor(rep doctorReport) error {
 		}
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d checks failed", failed)
+		return fmt.Errorf("%s failed", counted(failed, "check"))
 	}
 	return nil
 }

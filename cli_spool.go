@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +25,8 @@ type spoolRow struct {
 	Size       int64          `json:"size"`
 	States     map[string]int `json:"states"`
 	Next       time.Time      `json:"next,omitzero"`
+	Code       int            `json:"code,omitempty"` // of the last reply to who is tried next
+	Status     string         `json:"status,omitempty"`
 	Reply      string         `json:"reply,omitempty"`
 	Recipients []spoolRcpt    `json:"recipients,omitempty"`
 }
@@ -129,7 +132,7 @@ func (n *node) showSpool(ctx context.Context, r spoolRequest) ([]spoolRow, error
 	for _, id := range r.Filter.IDs {
 		m, err := n.spool.Get(ctx, id)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", id, err)
+			return nil, err // names the id
 		}
 		row := n.spoolRow(m)
 		for _, rcpt := range m.Recipients {
@@ -143,17 +146,49 @@ func (n *node) showSpool(ctx context.Context, r spoolRequest) ([]spoolRow, error
 }
 
 func (n *node) spoolRow(m *spool.Message) spoolRow {
-	row := spoolRow{ID: m.ID, Received: m.Received, Client: m.Client, Size: int64(len(m.Header)) + m.BodySize, States: map[string]int{}}
+	row := waitingRow(m)
 	if st, ok := n.engine.Streams().ByNumber(m.Stream); ok {
 		row.Stream = st.Name
 	}
+	return row
+}
+
+// waitingRow is all of a row but the name of the stream.
+func waitingRow(m *spool.Message) spoolRow {
+	row := spoolRow{ID: m.ID, Received: m.Received, Client: m.Client, Size: int64(len(m.Header)) + m.BodySize, States: map[string]int{}}
 	for _, rcpt := range m.Recipients {
 		row.States[string(rcpt.State)]++
-		if rcpt.State == spool.Queued && (row.Next.IsZero() || rcpt.Next.Before(row.Next)) {
-			row.Next, row.Reply = rcpt.Next, rcpt.Reply
+		first := rcpt.State == spool.Queued && (row.Next.IsZero() || rcpt.Next.Before(row.Next))
+		if first {
+			row.Next = rcpt.Next
+		}
+		if first || rcpt.State == spool.Held && row.Reply == "" { // why it waits
+			row.Code, row.Status, row.Reply = rcpt.Code, rcpt.Status, rcpt.Reply
 		}
 	}
 	return row
+}
+
+// lastReply is an SMTP reply as it came; the parts that are not known are left out.
+func lastReply(code int, status, text string) string {
+	var parts []string
+	if code > 0 {
+		parts = append(parts, strconv.Itoa(code))
+	}
+	for _, p := range []string{status, text} {
+		if p != "" {
+			parts = append(parts, p)
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// nothingDone says why a verb that was given messages changed none of them.
+var nothingDone = map[string]string{
+	"retry":   "what is held takes postern spool release first",
+	"hold":    "all of it is held already or has left",
+	"release": "none of it is held",
+	"drop":    "none of it waits any more",
 }
 
 func (c *cli) spoolCommand() *cobra.Command {
@@ -181,7 +216,7 @@ func (c *cli) spoolList() *cobra.Command {
 				}
 				var cells [][]string
 				for _, m := range rows {
-					cells = append(cells, []string{m.ID, stamp(m.Received), m.Stream, m.Client, states(m.States), stamp(m.Next), m.Reply})
+					cells = append(cells, []string{m.ID, stamp(m.Received), m.Stream, m.Client, states(m.States), stamp(m.Next), lastReply(m.Code, m.Status, m.Reply)})
 				}
 				return c.table([]string{"ID", "RECEIVED", "STREAM", "CLIENT", "RECIPIENTS", "NEXT", "LAST REPLY"}, cells)
 			})
@@ -206,7 +241,7 @@ func (c *cli) spoolShow() *cobra.Command {
 					fmt.Fprintf(c.stdout, "%s received %s, stream %s, from client %s, %d octets\n", m.ID, stamp(m.Received), orNone(m.Stream), orNone(m.Client), m.Size)
 					var cells [][]string
 					for _, r := range m.Recipients {
-						cells = append(cells, []string{r.Address, string(r.State), fmt.Sprint(r.Attempts), stamp(r.Next), strings.TrimSpace(r.Status + " " + r.Reply), r.Host})
+						cells = append(cells, []string{r.Address, string(r.State), fmt.Sprint(r.Attempts), stamp(r.Next), lastReply(r.Code, r.Status, r.Reply), r.Host})
 					}
 					if err := c.table([]string{"RECIPIENT", "STATE", "ATTEMPTS", "NEXT", "LAST REPLY", "SMARTHOST"}, cells); err != nil {
 						return err
@@ -232,7 +267,7 @@ func (c *cli) spoolAdopt() *cobra.Command {
 				if c.json {
 					return c.printJSON(got)
 				}
-				_, err = fmt.Fprintf(c.stdout, "%d messages taken over, %d opt-outs brought to Redis\n", got.Count, got.OptOuts)
+				_, err = fmt.Fprintf(c.stdout, "%s taken over, %s brought to Redis\n", counted(got.Count, "message"), counted(got.OptOuts, "opt-out"))
 				return err
 			})
 		})}
@@ -254,7 +289,11 @@ func (c *cli) spoolChange(name, short string) *cobra.Command {
 			if c.json {
 				return c.printJSON(got)
 			}
-			_, err = fmt.Fprintf(c.stdout, "%s: %d messages\n", name, got.Count)
+			why := ""
+			if got.Count == 0 && len(args) > 0 {
+				why = ": " + nothingDone[name]
+			}
+			_, err = fmt.Fprintf(c.stdout, "%s: %s%s\n", name, counted(got.Count, "message"), why)
 			return err
 		})
 	})}
