@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -89,7 +90,7 @@ func controlHandler(ops []operation) http.Handler {
 func socketPath(data string) string { return filepath.Join(data, "control.sock") }
 
 // serveControl answers on the control socket until ctx ends.
-func serveControl(ctx context.Context, data string, handler http.Handler) error {
+func serveControl(ctx context.Context, data string, handler http.Handler, log *slog.Logger) error {
 	path := socketPath(data)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("control socket: %w", err)
@@ -101,11 +102,13 @@ func serveControl(ctx context.Context, data string, handler http.Handler) error 
 	if err := os.Chmod(path, 0o600); err != nil {
 		return errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
 	}
-	return serveHTTP(ctx, &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}, l)
+	return serveHTTP(ctx, &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}, l, log)
 }
 
-// serveHTTP runs srv on l until ctx ends, then lets requests in hand finish.
-func serveHTTP(ctx context.Context, srv *http.Server, l net.Listener) error {
+// serveHTTP runs srv on l until ctx ends, then lets requests in hand finish. All
+// servers of the program run here, so that none complains past the log.
+func serveHTTP(ctx context.Context, srv *http.Server, l net.Listener, log *slog.Logger) error {
+	srv.ErrorLog = httpErrors(log)
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

@@ -47,7 +47,7 @@ func (s *demoStage) servePage(ctx context.Context) (string, error) {
 	mux.HandleFunc("GET /{$}", s.showPage)
 	mux.HandleFunc("POST /letter", s.takeLetter)
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = serveHTTP(ctx, srv, l) }()
+	go func() { _ = serveHTTP(ctx, srv, l, s.node.log) }()
 	return l.Addr().String(), nil
 }
 
