@@ -47,9 +47,9 @@ func (r consoleRules) Settings(context.Context) (out []console.SettingGroup) {
 			span("cases.keep_cases", cfg.Cases.KeepCases), span("cases.keep_files", cfg.Cases.KeepFiles), span("cases.keep_aside", cfg.Cases.KeepAside),
 			span("ledger.keep_verdicts", r.n.cfg.Ledger.KeepVerdicts), years("ledger.keep_marketing", r.n.cfg.Ledger.KeepMarketing),
 			years("ledger.keep_persons", r.n.cfg.Ledger.KeepPersons),
-			span("delivery.expire", r.n.cfg.Delivery.Expire), row("legal_hold", legalHolds(cfg)),
+			span("delivery.expire", cfg.Delivery.Expire), row("legal_hold", legalHolds(cfg)),
 		}},
-		console.SettingGroup{Name: "sending", Rows: smarthostRows(r.n.cfg)},
+		console.SettingGroup{Name: "sending", Rows: smarthostRows(cfg)},
 		console.SettingGroup{Name: "console", Rows: []console.Setting{
 			row("operator.listen", r.n.cfg.Operator.Listen), row("operator.url", r.n.cfg.Operator.URL),
 			span("operator.session_idle", r.n.cfg.Operator.SessionIdle), span("operator.session_max", r.n.cfg.Operator.SessionMax),

@@ -86,13 +86,18 @@ func (c *Config) doctorMailbox(name string) (MailboxConfig, error) {
 // examine looks at all that the node depends on.
 func (n *node) examine(ctx context.Context, r doctorRequest) ([]preflight.Finding, error) {
 	list := []preflight.Finding{n.examineRedis(ctx), n.examineKeys(ctx)}
-	for _, s := range n.cfg.deliveryOptions(n).Smarthosts {
+	cfg := n.config()
+	hops, err := cfg.deliveryOptions(n)
+	if err != nil {
+		list = append(list, judged("smarthost", err, "", "put the password where the configuration says it is"))
+	}
+	for _, s := range hops.Smarthosts {
 		list = append(list, n.examineSmarthost(ctx, s))
 	}
-	for _, d := range n.cfg.DKIM {
+	for _, d := range cfg.DKIM {
 		list = append(list, examineDKIM(ctx, d, r.Offline))
 	}
-	for _, m := range n.cfg.Mailboxes {
+	for _, m := range cfg.Mailboxes {
 		list = append(list, examineMailbox(ctx, m))
 	}
 	return list, nil

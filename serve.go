@@ -20,6 +20,7 @@ import (
 	"postern/gateway"
 	"postern/gateway/consent"
 	"postern/gateway/delivery"
+	"postern/gateway/spool"
 	"postern/gateway/unsubscribe"
 	"postern/intake"
 	"postern/queue/portal"
@@ -73,7 +74,11 @@ func (n *node) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	deliverer, err := delivery.New(n.spool, n.engine, n.cfg.deliveryOptions(n))
+	next, err := n.cfg.deliveryOptions(n)
+	if err != nil {
+		return err
+	}
+	deliverer, err := delivery.New(n.spool, n.engine, next)
 	if err != nil {
 		return err
 	}
@@ -141,10 +146,12 @@ func (n *node) run(ctx context.Context) error {
 	sources.Go(func() error { return poller.Run(sourceCtx) })
 	sources.Go(func() error { return n.watchSilence(sourceCtx, poller) })
 	sources.Go(func() error { return n.queue.Run(sourceCtx) })
-	sources.Go(func() error { return serveHTTP(sourceCtx, public, publicListener) })
-	sources.Go(func() error { return serveHTTP(sourceCtx, operator, operatorListener) })
-	sources.Go(func() error { return serveControl(sourceCtx, n.cfg.Data, controlHandler(n.operations())) })
-	sources.Go(func() error { return n.reloadOnHangup(sourceCtx, server, poller) })
+	sources.Go(func() error { return serveHTTP(sourceCtx, public, publicListener, n.log.With("room", "public")) })
+	sources.Go(func() error { return serveHTTP(sourceCtx, operator, operatorListener, n.log.With("room", "operator")) })
+	sources.Go(func() error {
+		return serveControl(sourceCtx, n.cfg.Data, controlHandler(n.operations()), n.log.With("room", "control"))
+	})
+	sources.Go(func() error { return n.reloadOnHangup(sourceCtx, server, poller, deliverer) })
 	if err := n.offerSetup(ctx, pages, n.cfg.consoleURL()); err != nil {
 		n.log.Warn("console accounts can't be read", "err", err)
 	}
@@ -213,9 +220,9 @@ func (n *node) watchRedis(ctx context.Context) error {
 }
 
 // reloadOnHangup takes streams, clients, accounts, DKIM keys, certificates,
-// mailboxes and all about cases from the file anew at SIGHUP; a file with a
-// fault changes nothing.
-func (n *node) reloadOnHangup(ctx context.Context, server *gateway.Server, poller *intake.Poller) error {
+// smarthosts, what bounds deliveries and spool, mailboxes and all about cases
+// from the file anew at SIGHUP; a file with a fault changes nothing.
+func (n *node) reloadOnHangup(ctx context.Context, server *gateway.Server, poller *intake.Poller, deliverer *delivery.Deliverer) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -225,7 +232,7 @@ func (n *node) reloadOnHangup(ctx context.Context, server *gateway.Server, polle
 			return nil
 		case <-hup:
 		}
-		if err := n.reload(ctx, server, poller); err != nil {
+		if err := n.reload(ctx, server, poller, deliverer); err != nil {
 			n.log.Error("reload refused, the former configuration stays", "err", err)
 			continue
 		}
@@ -233,7 +240,7 @@ func (n *node) reloadOnHangup(ctx context.Context, server *gateway.Server, polle
 	}
 }
 
-func (n *node) reload(ctx context.Context, server *gateway.Server, poller *intake.Poller) error {
+func (n *node) reload(ctx context.Context, server *gateway.Server, poller *intake.Poller, deliverer *delivery.Deliverer) error {
 	cfg, err := loadConfig(n.cfg.path, os.Environ())
 	if err != nil {
 		return err
@@ -254,6 +261,17 @@ func (n *node) reload(ctx context.Context, server *gateway.Server, poller *intak
 	if err != nil {
 		return err
 	}
+	if cfg.Spool.Encrypt != n.cfg.Spool.Encrypt {
+		return errors.New("spool.encrypt needs a restart")
+	}
+	next, err := cfg.deliveryOptions(n)
+	if err != nil {
+		return err
+	}
+	deliver, err := deliverer.Change(next)
+	if err != nil {
+		return err
+	}
 	formerKeys, formerStreams := n.signer.keys.Swap(signer), n.engine.Streams()
 	if err := n.engine.SetStreams(set); err != nil { // with the new keys, which it asks for
 		n.signer.keys.Store(formerKeys)
@@ -266,6 +284,8 @@ func (n *node) reload(ctx context.Context, server *gateway.Server, poller *intak
 	if err := n.reloadCases(ctx, cfg); err != nil {
 		return err
 	}
+	deliver()
+	n.spool.SetLimits(spool.Limits{Messages: cfg.Spool.MaxMessages, Bytes: cfg.Spool.MaxBytes, Expire: time.Duration(cfg.Delivery.Expire)})
 	n.reread.Store(cfg)
 	return poller.Reload(boxes)
 }

@@ -88,7 +88,7 @@ func prefixes(list []string) (out []netip.Prefix) {
 }
 
 // deliveryOptions cuts the smarthosts out of the configuration.
-func (c *Config) deliveryOptions(n *node) delivery.Options {
+func (c *Config) deliveryOptions(n *node) (delivery.Options, error) {
 	o := delivery.Options{
 		Helo: c.Hostname,
 		Schedule: delivery.Schedule{
@@ -113,8 +113,8 @@ func (c *Config) deliveryOptions(n *node) delivery.Options {
 	}
 	for _, s := range c.Smarthosts {
 		password, err := s.Password.Read()
-		if err != nil { // was readable when the configuration was checked
-			n.log.Error("smarthost password", "smarthost", s.Name, "err", err)
+		if err != nil {
+			return o, fmt.Errorf("smarthost %q: password: %w", s.Name, err)
 		}
 		o.Smarthosts = append(o.Smarthosts, delivery.Smarthost{
 			Name: s.Name, Address: s.Address, Priority: s.Priority, TLS: delivery.TLSMode(s.TLS),
@@ -122,7 +122,7 @@ func (c *Config) deliveryOptions(n *node) delivery.Options {
 			MaxConns: s.MaxConnections, Rate: s.PerSecond,
 		})
 	}
-	return o
+	return o, nil
 }
 
 // mayReport tells whether a DSN may go to a message's reverse-path: only to a

@@ -78,7 +78,7 @@ func (a *attempt) end(ctx context.Context) {
 		a.d.conclude(ctx, a)
 		return
 	}
-	pause := a.d.opts.Schedule.vary(a.d.opts.Schedule.Pause << min(a.it.Pauses, 4))
+	pause := a.d.schedule.Load().pause(a.it.Pauses)
 	if a.d.closedGate() {
 		pause = 0
 	}
@@ -203,7 +203,7 @@ func (a *attempt) parcels(ctx context.Context, due []int, p Prepared, at time.Ti
 // postpone puts a recipient off at no cost. Where the message's life is over,
 // and this is not the first time, it is given up, so that its sender is told.
 func (a *attempt) postpone(i int, status, reason string) {
-	s, now, rc := a.d.opts.Schedule, a.d.opts.Now(), &a.m.Recipients[i]
+	s, now, rc := a.d.schedule.Load(), a.d.opts.Now(), &a.m.Recipients[i]
 	r := spool.Result{Recipient: i, State: spool.Queued, Next: now.Add(s.vary(s.Defer)), Status: status, Reply: reason}
 	if rc.Code != 0 {
 		r.Status, r.Reply = "", "" // what a hop said stays on record
@@ -265,7 +265,7 @@ func (a *attempt) refuse(cp Copy, rep reply, host string) {
 func (a *attempt) later(i int, rep reply, host string) {
 	now := a.d.opts.Now()
 	r := spool.Result{Recipient: i, State: spool.Queued, Attempt: true, Code: rep.code, Status: rep.status, Reply: rep.text, Host: host}
-	r.Next = now.Add(a.d.opts.Schedule.gap(a.m.Recipients[i].Attempts + 1))
+	r.Next = now.Add(a.d.schedule.Load().gap(a.m.Recipients[i].Attempts + 1))
 	if r.Next.After(a.m.Expires) {
 		if !now.Before(a.m.Expires) {
 			r.State, r.Next = spool.Expired, time.Time{}

@@ -76,7 +76,7 @@ func (d *Deliverer) conclude(ctx context.Context, a *attempt) {
 func (a *attempt) leftOver() {
 	next := a.d.opts.Now()
 	if !a.d.closedGate() {
-		next = next.Add(a.d.opts.Schedule.vary(a.d.opts.Schedule.Pause))
+		next = next.Add(a.d.schedule.Load().pause(0))
 	}
 	for _, i := range a.it.Due {
 		if !a.settled[i] {

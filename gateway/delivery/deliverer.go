@@ -4,12 +4,13 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
-	"sort"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,11 +28,22 @@ type Deliverer struct {
 
 	boarding chan struct{} // held by the worker that takes messages
 	flying   atomic.Int64  // workers that deliver
+	schedule atomic.Pointer[Schedule]
 	broad    chan struct{} // a token for each large mailing that is worked on
 
 	mu    sync.Mutex
 	gate  chan struct{} // closed while at least one smarthost can be asked
 	aside []*spool.Item // large mailings that wait for a token of broad
+	crew  *crew         // while Run runs
+	ended bool          // Run begins nothing more
+	most  int           // workers there are to be
+	hired int           // and are
+}
+
+// crew is what Run's goroutines live by.
+type crew struct {
+	ctx, work        context.Context
+	workers, helpers sync.WaitGroup
 }
 
 // New checks the options and makes a Deliverer; nothing runs before Run. All
@@ -42,22 +54,29 @@ func New(store *spool.Store, prep Preparer, opts Options) (*Deliverer, error) {
 	if err := d.opts.validate(); err != nil {
 		return nil, fmt.Errorf("delivery options: %w", err)
 	}
-	for _, o := range d.opts.Smarthosts {
-		h, err := newHost(o, d.opts)
-		if err != nil {
-			return nil, fmt.Errorf("delivery options: %w", err)
-		}
-		d.hosts.all = append(d.hosts.all, h)
-	}
-	sort.SliceStable(d.hosts.all, func(i, j int) bool {
-		return d.hosts.all[i].opts.Priority < d.hosts.all[j].opts.Priority
-	})
-	close(d.gate)
 	var err error
+	if d.hosts.all, err = newHosts(d.opts); err != nil {
+		return nil, fmt.Errorf("delivery options: %w", err)
+	}
+	d.schedule.Store(&d.opts.Schedule)
+	d.most = d.opts.Workers
+	close(d.gate)
 	if d.met, err = newMetrics(d.opts.Metrics, d); err != nil {
 		return nil, fmt.Errorf("register delivery metrics: %w", err)
 	}
 	return d, nil
+}
+
+func newHosts(o Options) (all []*host, err error) {
+	for _, s := range o.Smarthosts {
+		h, err := newHost(s, o)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, h)
+	}
+	slices.SortStableFunc(all, func(a, b *host) int { return cmp.Compare(a.opts.Priority, b.opts.Priority) })
+	return all, nil
 }
 
 // Run delivers until ctx ends; work in hand then has Options.Grace to finish
@@ -69,27 +88,116 @@ func (d *Deliverer) Run(ctx context.Context) error {
 	defer stopGrace()
 
 	d.store.Flow(true)
-	var workers, helpers sync.WaitGroup
-	for range d.opts.Workers {
-		workers.Go(func() { d.worker(ctx, work) })
+	c := &crew{ctx: ctx, work: work}
+	d.mu.Lock()
+	d.crew = c
+	d.hire()
+	for _, h := range d.hosts.list() {
+		d.keepWatch(h)
 	}
-	for _, h := range d.hosts.all {
-		helpers.Go(func() { d.watch(ctx, h) })
-	}
-	workers.Wait()
+	d.mu.Unlock()
+	<-ctx.Done()
+	d.mu.Lock()
+	d.ended = true
+	d.mu.Unlock()
+	c.workers.Wait()
 	d.returnAside()
-	helpers.Wait()
+	c.helpers.Wait()
 	d.store.Flow(false)
-	for _, h := range d.hosts.all {
+	for _, h := range d.hosts.list() {
 		h.reap(true)
 	}
 	d.met.unregister(d.opts.Metrics)
 	return nil
 }
 
+// hire starts the workers that are missing. d.mu is held.
+func (d *Deliverer) hire() {
+	for c := d.crew; c != nil && !d.ended && d.hired < d.most; d.hired++ {
+		c.workers.Go(func() { d.worker(c.ctx, c.work) })
+	}
+}
+
+// surplus tells a worker to end because fewer are wanted.
+func (d *Deliverer) surplus() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.hired <= d.most {
+		return false
+	}
+	d.hired--
+	return true
+}
+
+// keepWatch starts the watch of a host. d.mu is held.
+func (d *Deliverer) keepWatch(h *host) {
+	c := d.crew
+	if c == nil || d.ended {
+		return
+	}
+	ctx, stop := context.WithCancel(c.ctx)
+	h.mu.Lock()
+	h.stop = stop
+	h.mu.Unlock()
+	c.helpers.Go(func() {
+		defer stop()
+		d.watch(ctx, h)
+	})
+}
+
+// Change checks new smarthosts, schedule and number of workers, and gives what
+// puts them in place; until that is called all stays as it is. All else of o
+// is not looked at. Attempts that begin afterwards go by the new ones. A
+// smarthost that stays the same keeps its connections and its breaker; one that
+// is gone or changed ends what is under way and is then left, and waiting
+// recipients keep the time of their next attempt. How many large mailings go on
+// at once stays what it was at the start.
+func (d *Deliverer) Change(o Options) (apply func(), err error) {
+	o.Helo, o.Dial, o.Now = d.opts.Helo, d.opts.Dial, d.opts.Now
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, fmt.Errorf("delivery options: %w", err)
+	}
+	all, err := newHosts(o)
+	if err != nil {
+		return nil, fmt.Errorf("delivery options: %w", err)
+	}
+	return func() { d.change(o, all) }, nil
+}
+
+func (d *Deliverer) change(o Options, all []*host) {
+	d.mu.Lock()
+	former := d.hosts.list()
+	for i, h := range all {
+		if n := slices.IndexFunc(former, h.same); n >= 0 {
+			all[i] = former[n]
+		}
+	}
+	d.hosts.swap(all)
+	d.schedule.Store(&o.Schedule)
+	d.most = o.Workers
+	for _, h := range all {
+		if !slices.Contains(former, h) {
+			d.keepWatch(h)
+		}
+	}
+	d.hire()
+	d.mu.Unlock()
+	for _, h := range former {
+		if !slices.Contains(all, h) {
+			h.leave()
+		}
+	}
+	if slices.ContainsFunc(all, func(h *host) bool { return !h.isAway() }) {
+		d.open()
+	} else {
+		d.shut()
+	}
+}
+
 // worker delivers some messages after the others.
 func (d *Deliverer) worker(ctx, work context.Context) {
-	for {
+	for !d.surplus() {
 		l, err := d.board(ctx)
 		if err != nil {
 			return
@@ -121,7 +229,7 @@ func (d *Deliverer) handle(ctx context.Context, items []*spool.Item) {
 		for _, a := range as {
 			if !a.ended {
 				d.opts.Log.Error("delivery of a message panicked", "id", a.m.ID, "panic", fmt.Sprint(r))
-				d.returned(a.it, d.opts.Schedule.Defer)
+				d.returned(a.it, d.schedule.Load().Defer)
 			}
 		}
 	}()
@@ -153,19 +261,19 @@ func (d *Deliverer) closedGate() bool {
 
 // shut closes the gate if every smarthost is away, open opens it again.
 func (d *Deliverer) shut() {
-	for _, h := range d.hosts.all {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, h := range d.hosts.list() { // under the lock: one that comes back now opens after us
 		if !h.isAway() {
 			return
 		}
 	}
-	d.mu.Lock()
 	select {
 	case <-d.gate:
 		d.gate = make(chan struct{})
 		d.store.Flow(false)
 	default:
 	}
-	d.mu.Unlock()
 }
 
 func (d *Deliverer) open() {
@@ -207,6 +315,9 @@ func (d *Deliverer) watch(ctx context.Context, h *host) {
 		switch err := h.probe(ctx); {
 		case err == nil:
 			d.met.connections.WithLabelValues("opened").Inc()
+			if h.gone() {
+				return
+			}
 			d.opts.Log.Info("smarthost is back", "smarthost", h.opts.Name)
 			d.open()
 		case ctx.Err() == nil:

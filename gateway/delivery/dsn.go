@@ -190,7 +190,7 @@ func (d *Deliverer) statusFields(b *bytes.Buffer, m *spool.Message, about []repo
 
 // hostName is the host of a configured smarthost.
 func (d *Deliverer) hostName(name string) string {
-	for _, h := range d.hosts.all {
+	for _, h := range d.hosts.list() {
 		if h.opts.Name == name {
 			return h.tls.ServerName
 		}

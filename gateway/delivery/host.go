@@ -28,6 +28,8 @@ type host struct {
 	pace     time.Duration // of one message, smoothed
 	alone    time.Time     // until then one message goes at a time
 	quick    time.Time     // until then it counts as prompt
+	left     bool          // taken out of the options: nothing more goes there
+	stop     func()        // ends its watch; nil before it began
 }
 
 func newHost(o Smarthost, opts Options) (*host, error) {
@@ -82,7 +84,7 @@ func (h *host) get(ctx context.Context) (c *conn, fresh bool, err error) {
 // put takes a connection back that is in step.
 func (h *host) put(c *conn) {
 	h.mu.Lock()
-	full := h.away || h.opts.PerConn > 0 && c.sent >= h.opts.PerConn || len(h.idle) >= h.opts.MaxConns
+	full := h.away || h.left || h.opts.PerConn > 0 && c.sent >= h.opts.PerConn || len(h.idle) >= h.opts.MaxConns
 	if !full {
 		h.idle = append(h.idle, c)
 	}
@@ -163,6 +165,31 @@ func (h *host) isAway() bool {
 	return h.away
 }
 
+// gone tells whether the host was taken out of the options.
+func (h *host) gone() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.left
+}
+
+// leave lets nothing more go to the host: what is under way ends there, then
+// its connections are closed.
+func (h *host) leave() {
+	h.mu.Lock()
+	h.left = true
+	stop := h.stop
+	h.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+	h.reap(true)
+}
+
+// same tells whether o, made into a host, would be this one.
+func (h *host) same(o *host) bool {
+	return h.opts == o.opts && h.tls.RootCAs.Equal(o.tls.RootCAs)
+}
+
 // Bounds of a flight, the messages sent behind each other over one connection
 // without waiting: as many as the hop takes in flightTime. A hop that takes
 // its time gets them over many connections instead.
@@ -230,8 +257,23 @@ func (h *host) probe(ctx context.Context) error {
 // hosts are all smarthosts, by priority.
 type hosts struct {
 	mu   sync.Mutex
-	all  []*host // sorted by Priority
+	all  []*host // sorted by Priority; a list that was given out never changes
 	next int
+}
+
+// list are the hosts of now.
+func (hs *hosts) list() []*host {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	return hs.all
+}
+
+// swap puts others in their place and gives those of before.
+func (hs *hosts) swap(all []*host) (former []*host) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	former, hs.all = hs.all, all
+	return former
 }
 
 // pick chooses the host to ask: of those that are not away and not in skip the
@@ -260,7 +302,7 @@ func (hs *hosts) pick(skip map[*host]bool) *host {
 // slowest of the hosts that pick chooses from.
 func (hs *hosts) flight() int {
 	n, first := maxFlight, (*host)(nil)
-	for _, h := range hs.all {
+	for _, h := range hs.list() {
 		switch {
 		case h.isAway():
 		case first != nil && h.opts.Priority > first.opts.Priority:

@@ -26,18 +26,7 @@ func newMetrics(reg prometheus.Registerer, d *Deliverer) (*metrics, error) {
 		panics: prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_delivery_panics_total",
 			Help: "Messages whose attempt was broken off by a fault of the program."}),
 	}
-	m.all = []prometheus.Collector{m.results, m.reports, m.connections, m.panics}
-	for _, h := range d.hosts.all {
-		m.all = append(m.all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "postern_delivery_smarthost_up", Help: "1 while mail goes to the smarthost, 0 while it is away.",
-			ConstLabels: prometheus.Labels{"smarthost": h.opts.Name},
-		}, func() float64 {
-			if h.isAway() {
-				return 0
-			}
-			return 1
-		}))
-	}
+	m.all = []prometheus.Collector{m.results, m.reports, m.connections, m.panics, smarthostsUp{&d.hosts}}
 	if reg == nil {
 		return m, nil
 	}
@@ -54,5 +43,22 @@ func (m *metrics) unregister(reg prometheus.Registerer) {
 	}
 	for _, c := range m.all {
 		reg.Unregister(c)
+	}
+}
+
+// smarthostsUp tells of each smarthost that is configured now.
+type smarthostsUp struct{ hosts *hosts }
+
+var smarthostUp = prometheus.NewDesc("postern_delivery_smarthost_up", "1 while mail goes to the smarthost, 0 while it is away.", []string{"smarthost"}, nil)
+
+func (smarthostsUp) Describe(ch chan<- *prometheus.Desc) { ch <- smarthostUp }
+
+func (u smarthostsUp) Collect(ch chan<- prometheus.Metric) {
+	for _, h := range u.hosts.list() {
+		up := 1.0
+		if h.isAway() {
+			up = 0
+		}
+		ch <- prometheus.MustNewConstMetric(smarthostUp, prometheus.GaugeValue, up, h.opts.Name)
 	}
 }

@@ -95,6 +95,9 @@ func (s Schedule) gap(n int) time.Duration {
 	return s.vary(g)
 }
 
+// pause is the gap after a connection broke, n of them in a row before it.
+func (s Schedule) pause(n int) time.Duration { return s.vary(s.Pause << min(n, 4)) }
+
 func (s Schedule) vary(g time.Duration) time.Duration {
 	if s.Jitter <= 0 {
 		return g

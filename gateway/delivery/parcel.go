@@ -93,7 +93,7 @@ func (d *Deliverer) deliver(ctx context.Context, ps []*parcel) {
 				ps = slices.Concat(p.more, ps)
 			}
 		case h == nil:
-			p.unfitFor(len(d.hosts.all))
+			p.unfitFor(len(d.hosts.list()))
 			p.cp.Recipients = nil
 		default:
 			if d.over(ctx, h, together(h, ps)); ctx.Err() != nil {
@@ -132,6 +132,9 @@ func (d *Deliverer) over(ctx context.Context, h *host, ps []*parcel) {
 		return // the context's
 	}
 	defer h.release()
+	if h.gone() { // while its turn was waited for: another one is asked
+		return
+	}
 	c, opened, err := h.get(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -235,7 +238,7 @@ func (p *parcel) broke(h *host, err error) {
 	d := p.a.d
 	if !p.dotted {
 		d.hostFailed(h, err)
-		if p.a.it.Pauses < d.opts.Schedule.Breaks {
+		if p.a.it.Pauses < d.schedule.Load().Breaks {
 			return
 		}
 	}

@@ -134,7 +134,7 @@ func (s *Store) complete(m *Message) (id msgID, err error) {
 		m.Received = now
 	}
 	if m.Expires.IsZero() {
-		m.Expires = m.Received.Add(s.opts.Expire)
+		m.Expires = m.Received.Add(s.limits.Load().Expire)
 	}
 	m.BodySize = int64(len(m.Body))
 	for i := range m.Recipients {

@@ -8,6 +8,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Limits are what a running store can be given anew.
+type Limits struct {
+	Messages int64         // Options.MaxMessages
+	Bytes    int64         // Options.MaxBytes
+	Expire   time.Duration // Options.Expire; of messages accepted from now on
+}
+
+// SetLimits puts others in place; zeros are the defaults of Options.
+func (s *Store) SetLimits(l Limits) {
+	o := Options{MaxMessages: l.Messages, MaxBytes: l.Bytes, Expire: l.Expire}.withDefaults("")
+	s.limits.Store(&Limits{o.MaxMessages, o.MaxBytes, o.Expire})
+}
+
 // fullness remembers the last look at the disk.
 type fullness struct {
 	checked atomic.Int64 // Unix nanoseconds
@@ -20,10 +33,11 @@ const diskEvery = 200 * time.Millisecond
 // checkRoom tells whether size more octets may be accepted; the error wraps
 // ErrFull.
 func (s *Store) checkRoom(size int64) error {
-	if n := s.messages.Load(); n >= s.opts.MaxMessages {
+	most := s.limits.Load()
+	if n := s.messages.Load(); n >= most.Messages {
 		return fmt.Errorf("%w: %d messages wait", ErrFull, n)
 	}
-	if n := s.bytes.Load(); n+size > s.opts.MaxBytes {
+	if n := s.bytes.Load(); n+size > most.Bytes {
 		return fmt.Errorf("%w: %d octets wait", ErrFull, n)
 	}
 	if s.opts.Free == nil {

@@ -40,8 +40,8 @@ func newMetrics(reg prometheus.Registerer, s *Store) (*metrics, error) {
 	m.all = []prometheus.Collector{m.accepted, m.refused, m.finished, m.readBack, m.writeErrors, m.acceptTime, m.spoolTime,
 		gauge("messages", "Messages in the spool.", func() float64 { return float64(s.messages.Load()) }),
 		gauge("bytes", "Octets of messages in the spool.", func() float64 { return float64(s.bytes.Load()) }),
-		gauge("limit_bytes", "Octets of messages the spool takes; then mail is answered 452.", func() float64 { return float64(s.opts.MaxBytes) }),
-		gauge("limit_messages", "Messages the spool takes; then mail is answered 452.", func() float64 { return float64(s.opts.MaxMessages) }),
+		gauge("limit_bytes", "Octets of messages the spool takes; then mail is answered 452.", func() float64 { return float64(s.limits.Load().Bytes) }),
+		gauge("limit_messages", "Messages the spool takes; then mail is answered 452.", func() float64 { return float64(s.limits.Load().Messages) }),
 		gauge("full", "1 while mail is answered 452 because the spool or the disk is full.", func() float64 {
 			if s.Stats().Full {
 				return 1

@@ -18,12 +18,13 @@ import (
 // memory. All others are found through the due index, so a start with any
 // number of waiting messages costs one pass over that index.
 type Store struct {
-	db    *pebble.DB
-	trail Trail
-	opts  Options
-	seal  *sealer
-	ids   *idSource
-	met   *metrics
+	db     *pebble.DB
+	trail  Trail
+	opts   Options
+	limits atomic.Pointer[Limits] // in place of those in opts
+	seal   *sealer
+	ids    *idSource
+	met    *metrics
 
 	mu      sync.Mutex
 	inHand  map[msgID]*entry
@@ -93,6 +94,7 @@ func New(db *pebble.DB, dir string, trail Trail, opts Options) (*Store, error) {
 		turn: make(chan struct{}, 1), wake: make(chan struct{}, 1), handouts: make(chan struct{}, 1), crowd: make(chan struct{}, 1),
 		records: make(chan *change, 1024), stop: make(chan struct{}),
 	}
+	s.SetLimits(Limits{s.opts.MaxMessages, s.opts.MaxBytes, s.opts.Expire})
 	s.readBack = semaphore.NewWeighted(s.readLimit())
 	if s.opts.Free != nil {
 		if err := s.lookAtDisk(); err != nil {
