@@ -69,11 +69,19 @@ func (c *Console) login(v *visit) error {
 
 // logout ends the session.
 func (c *Console) logout(v *visit) error {
+	elsewhere := c.signOut(v)
 	if err := c.d.Users.End(v.ctx(), v.cookie); err != nil {
 		return err
 	}
 	c.setCookie(v.w, "")
-	return v.redirect("/login", "")
+	if elsewhere == "" {
+		return v.redirect("/login", "")
+	}
+	// By a page: form-action of the Content-Security-Policy holds for where a
+	// form is sent on to, too.
+	v.cookie, v.user = "", auth.User{}
+	v.w.Header().Set("Refresh", "0; url="+elsewhere)
+	return v.page("logout", "oidc.out", map[string]any{"To": elsewhere})
 }
 
 // setupPage asks for the code of the terminal. With accounts there and no code

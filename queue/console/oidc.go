@@ -84,6 +84,23 @@ func (c *Console) oidcFinish(v *visit) error {
 	return v.redirect(ownPath(to), "")
 }
 
+// signOut gives where the session at the provider ends; "" where there is none,
+// or the provider is away: the session here ends all the same.
+func (c *Console) signOut(v *visit) string {
+	if c.d.OIDC == nil {
+		return ""
+	}
+	sealed, err := c.d.Users.ProviderToken(v.ctx(), v.cookie)
+	if err != nil || sealed == "" {
+		return ""
+	}
+	address, err := c.d.OIDC.SignOut(v.ctx(), sealed)
+	if err != nil {
+		c.o.Log.Warn("the session at the identity provider goes on", "err", err)
+	}
+	return address
+}
+
 // oidcFailed shows the log-in again with what went wrong, and counts it where
 // it was the visitor's doing.
 func (v *visit) oidcFailed(err error) error {

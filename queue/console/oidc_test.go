@@ -34,6 +34,7 @@ type provider struct {
 	key *rsa.PrivateKey
 
 	back string // where the console is, for a browser
+	out  string // end_session_endpoint; "": none is announced
 
 	mu     sync.Mutex
 	away   bool
@@ -56,8 +57,12 @@ func newProvider(t *testing.T, w *world) *provider {
 			http.Error(rw, "away", http.StatusServiceUnavailable)
 			return
 		}
-		p.answer(rw, map[string]any{"issuer": p.srv.URL, "authorization_endpoint": p.srv.URL + "/authorize", "token_endpoint": p.srv.URL + "/token",
-			"jwks_uri": p.srv.URL + "/keys", "id_token_signing_alg_values_supported": []string{"RS256"}})
+		says := map[string]any{"issuer": p.srv.URL, "authorization_endpoint": p.srv.URL + "/authorize", "token_endpoint": p.srv.URL + "/token",
+			"jwks_uri": p.srv.URL + "/keys", "id_token_signing_alg_values_supported": []string{"RS256"}}
+		if p.out != "" {
+			says["end_session_endpoint"] = p.out
+		}
+		p.answer(rw, says)
 	})
 	mux.HandleFunc("GET /keys", func(rw http.ResponseWriter, _ *http.Request) {
 		p.answer(rw, map[string]any{"keys": []any{map[string]any{"kty": "RSA", "alg": "RS256", "use": "sig", "kid": "k1",
@@ -370,4 +375,57 @@ func TestOIDCAway(t *testing.T) {
 	bare := newWorld(t)
 	resp, _ = bare.visitor().do("GET", "/login/oidc", nil)
 	require.Equal(t, http.StatusNotFound, resp.StatusCode, "not configured: not there")
+}
+
+// Logging out ends the session here, and leads to where the provider ends its
+// own: with the ID token it gave, by a page, and for its own users alone.
+func TestOIDCLogOutEverywhere(t *testing.T) {
+	w, p := oidcWorld(t)
+	p.out = p.srv.URL + "/end?tenant=7"
+	b := w.visitor()
+	b.do("GET", p.signed(b.begin("/")), nil)
+	cookie := sessionCookie(t, w, b)
+	sealed, err := w.users.ProviderToken(t.Context(), cookie)
+	require.NoError(t, err)
+	require.NotEmpty(t, sealed)
+	require.NotContains(t, sealed, "eyJ", "Redis holds no readable token")
+
+	resp, text := b.post("/logout", url.Values{})
+	require.Equal(t, http.StatusOK, resp.StatusCode, text)
+	to, found := strings.CutPrefix(resp.Header.Get("Refresh"), "0; url=")
+	require.True(t, found)
+	u, err := url.Parse(to)
+	require.NoError(t, err)
+	require.Equal(t, "/end", u.Path)
+	require.Equal(t, "7", u.Query().Get("tenant"), "what the address had stays")
+	require.Equal(t, "postern", u.Query().Get("client_id"))
+	require.Len(t, strings.Split(u.Query().Get("id_token_hint"), "."), 3)
+	require.Contains(t, text, "You are logged out of Postern")
+	require.Contains(t, text, "/end?", "a button where the browser does not go by itself")
+	alive, err := w.users.Alive(t.Context(), cookie)
+	require.NoError(t, err)
+	require.False(t, alive)
+	resp, _ = b.do("GET", "/account", nil)
+	require.Equal(t, http.StatusSeeOther, resp.StatusCode)
+
+	local := w.signedIn("olga", auth.Operator)
+	resp, _ = local.post("/logout", url.Values{})
+	require.Equal(t, "/login", resp.Header.Get("Location"), "who has a password has no session there")
+	_, err = w.deps.OIDC.SignOut(t.Context(), "AAAA")
+	require.ErrorIs(t, err, auth.ErrWrong)
+}
+
+// Without such an address, or with one that would send the token in clear, the
+// session here ends as ever.
+func TestOIDCLogOutHereAlone(t *testing.T) {
+	for _, out := range []string{"", "ftp://id.example.org/end", "/end"} {
+		w, p := oidcWorld(t)
+		p.out = out
+		b := w.visitor()
+		b.do("GET", p.signed(b.begin("/")), nil)
+		resp, _ := b.post("/logout", url.Values{})
+		require.Equal(t, "/login", resp.Header.Get("Location"), out)
+		resp, _ = b.do("GET", "/account", nil)
+		require.Equal(t, http.StatusSeeOther, resp.StatusCode)
+	}
 }

@@ -128,7 +128,7 @@ func (s *Store) Arrive(ctx context.Context, who Identity) (cookie string, u User
 	if u, err = s.User(ctx, name); err != nil {
 		return "", User{}, "", err
 	}
-	cookie, err = s.start(ctx, name)
+	cookie, err = s.start(ctx, name, who.token)
 	return cookie, u, did, err
 }
 

@@ -16,7 +16,8 @@ const (
 func keyUser(name string) string { return prefix + "user:" + name }
 
 // keySession is the hash of a session by the SHA-256 of its cookie: user,
-// created, seen; it lives for the idle time.
+// created, seen, token (sealed ID token, where a provider signed the user in);
+// it lives for the idle time.
 func keySession(id string) string { return prefix + "session:" + id }
 
 // keySessions is the set of a user's session ids; ended ones are removed when

@@ -34,7 +34,7 @@ func (s *Store) LogIn(ctx context.Context, a Attempt) (cookie string, u User, er
 	if err := s.pass(ctx, name, a.Client); err != nil {
 		return "", User{}, err
 	}
-	cookie, err = s.start(ctx, u.Name)
+	cookie, err = s.start(ctx, u.Name, "")
 	return cookie, u, err
 }
 

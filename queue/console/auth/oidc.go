@@ -141,6 +141,7 @@ func (p *OIDC) Begin(ctx context.Context, to string) (address, cookie string, er
 type Identity struct {
 	Name  string // "" where it can't be the name of an account
 	Roles []Role
+	token string // its ID token, sealed: names the session there when it is to end
 	id    string // digest of issuer and subject, the only lasting name (OpenID Connect Core section 5.7)
 	state string // of the sign-in, which is good for one session
 }
@@ -163,7 +164,7 @@ func (p *OIDC) Finish(ctx context.Context, cookie string, answer url.Values) (wh
 	if answer.Get("code") == "" {
 		return who, "", fmt.Errorf("%w: the provider gave no code", ErrWrong)
 	}
-	claims, token, err := p.redeem(ctx, answer.Get("code"), cookie)
+	claims, token, text, err := p.redeem(ctx, answer.Get("code"), cookie)
 	if err != nil {
 		return who, "", err
 	}
@@ -171,47 +172,50 @@ func (p *OIDC) Finish(ctx context.Context, cookie string, answer url.Values) (wh
 	if who.Roles, err = p.roles(claims); err != nil {
 		return who, "", err
 	}
+	if who.token, err = p.seal(text); err != nil {
+		return who, "", err
+	}
 	return who, string(raw[8+cookieRandom:]), nil
 }
 
-// redeem gives the claims of the ID token that the code stands for.
-func (p *OIDC) redeem(ctx context.Context, code, cookie string) (map[string]any, *oidc.IDToken, error) {
+// redeem gives the claims of the ID token that the code stands for, and its text.
+func (p *OIDC) redeem(ctx context.Context, code, cookie string) (map[string]any, *oidc.IDToken, string, error) {
 	at, err := p.provider(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
 	ctx = oidc.ClientContext(ctx, p.o.Client)
 	tokens, err := p.client(at).Exchange(ctx, code, oauth2.VerifierOption(p.derive("verifier", cookie)))
 	var refused *oauth2.RetrieveError
 	if errors.As(err, &refused) && refused.Response != nil && refused.Response.StatusCode < 500 {
-		return nil, nil, fmt.Errorf("%w: the provider refused the code: %s", ErrWrong, refused.ErrorCode)
+		return nil, nil, "", fmt.Errorf("%w: the provider refused the code: %s", ErrWrong, refused.ErrorCode)
 	}
 	if refused != nil && refused.Response != nil {
-		return nil, nil, fmt.Errorf("%w: redeem code: %s", ErrAway, refused.Response.Status)
+		return nil, nil, "", fmt.Errorf("%w: redeem code: %s", ErrAway, refused.Response.Status)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: redeem code: %w", ErrAway, err)
+		return nil, nil, "", fmt.Errorf("%w: redeem code: %w", ErrAway, err)
 	}
 	text, _ := tokens.Extra("id_token").(string)
 	token, err := at.Verifier(&oidc.Config{ClientID: p.o.ClientID, Now: p.o.Now}).Verify(ctx, text)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: ID token: %w", ErrWrong, err)
+		return nil, nil, "", fmt.Errorf("%w: ID token: %w", ErrWrong, err)
 	}
 	if subtle.ConstantTimeCompare([]byte(token.Nonce), []byte(p.derive("nonce", cookie))) != 1 {
-		return nil, nil, fmt.Errorf("%w: the ID token is of another sign-in", ErrWrong)
+		return nil, nil, "", fmt.Errorf("%w: the ID token is of another sign-in", ErrWrong)
 	}
 	var claims map[string]any
 	if err := token.Claims(&claims); err != nil {
-		return nil, nil, fmt.Errorf("%w: claims: %w", ErrWrong, err)
+		return nil, nil, "", fmt.Errorf("%w: claims: %w", ErrWrong, err)
 	}
 	azp, named := claims["azp"]
 	if named && azp != p.o.ClientID || !named && len(token.Audience) > 1 { // Core 3.1.3.7, 4 and 5
-		return nil, nil, fmt.Errorf("%w: the ID token was issued to another client", ErrWrong)
+		return nil, nil, "", fmt.Errorf("%w: the ID token was issued to another client", ErrWrong)
 	}
 	if token.Subject == "" {
-		return nil, nil, fmt.Errorf("%w: the ID token names no subject", ErrWrong)
+		return nil, nil, "", fmt.Errorf("%w: the ID token names no subject", ErrWrong)
 	}
-	return claims, token, nil
+	return claims, token, text, nil
 }
 
 // roles maps the values of the role claim.

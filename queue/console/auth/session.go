@@ -18,12 +18,16 @@ type Session struct {
 	Seen    time.Time
 }
 
-// start makes a session under a new random cookie of 160 bits.
-func (s *Store) start(ctx context.Context, name string) (string, error) {
+// start makes a session under a new random cookie of 160 bits, with the sealed
+// ID token where there is one.
+func (s *Store) start(ctx context.Context, name, token string) (string, error) {
 	cookie := randomText(20)
 	id, now := digest(cookie), strconv.FormatInt(s.o.Now().Unix(), 10)
 	_, err := s.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.HSet(ctx, keySession(id), "user", name, "created", now, "seen", now)
+		if token != "" {
+			p.HSet(ctx, keySession(id), "token", token)
+		}
 		p.PExpire(ctx, keySession(id), s.o.Idle)
 		p.SAdd(ctx, keySessions(name), id)
 		return nil
