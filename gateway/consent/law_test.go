@@ -393,6 +393,18 @@ func TestUNS_13_ScopesReachAsFarAsTheySay(t *testing.T) {
 	})
 }
 
+// TestCON_12_JurisdictionInAnyCase: "de" is Germany, where a sign-up counts once
+// it is confirmed.
+func TestCON_12_JurisdictionInAnyCase(t *testing.T) {
+	for _, where := range []string{"DE", "de", " De "} {
+		g := newRig(t)
+		e := given(mina)
+		e.Jurisdiction = where
+		g.record(t, e)
+		require.Equal(t, StatusPending, ask(t, g.Registry, mina).Status, where)
+	}
+}
+
 // TestUNS_13_SuccessorOfAList: a list that took the place of another mails whom
 // that one mailed, and nobody who had unsubscribed from it.
 func TestUNS_13_SuccessorOfAList(t *testing.T) {

@@ -3,6 +3,7 @@ package consent
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -23,8 +24,8 @@ type Rule struct {
 const year = 365 * 24 * time.Hour
 
 // DefaultRules is the table in force where Options.Rules is nil. The last line
-// that fits an event's jurisdiction and time decides; unknown jurisdictions are
-// judged as "".
+// that fits an event's jurisdiction, in whatever case it is written, and time
+// decides; unknown jurisdictions are judged as "".
 func DefaultRules() []Rule {
 	return []Rule{
 		{Jurisdiction: "", SoftOptIn: true, AdultAge: 16, Source: "GDPR Art. 8 as the strictest"},
@@ -43,13 +44,13 @@ func DefaultRules() []Rule {
 func ruleFor(rules []Rule, jurisdiction string, at time.Time) Rule {
 	find := func(name string) (found Rule, ok bool) {
 		for _, x := range rules {
-			if x.Jurisdiction == name && !at.Before(x.From) {
+			if strings.EqualFold(x.Jurisdiction, name) && !at.Before(x.From) {
 				found, ok = x, true
 			}
 		}
 		return found, ok
 	}
-	if x, ok := find(jurisdiction); ok {
+	if x, ok := find(strings.TrimSpace(jurisdiction)); ok {
 		return x
 	}
 	x, _ := find("")
