@@ -158,6 +158,9 @@ func (q *Queue) Reply(ctx context.Context, number string, d Draft) (int, Letter,
 	return n, l, err
 }
 
+// LetterDate writes a day as a letter in that language does, with its year.
+func (q *Queue) LetterDate(lang string, t time.Time) string { return q.texts().Date(lang, t) }
+
 // enqueue stores a letter in the case's list; more may change the case along.
 func (q *Queue) enqueue(ctx context.Context, no string, l Letter, more func(*Case, *changing) error) (int, error) {
 	_, index, err := q.change(ctx, no, "", func(c *Case, ch *changing) error {

@@ -299,7 +299,7 @@ func (c *Console) letterPage(v *visit) error {
 	}
 	body, _, _ := strings.Cut(letters[n].Text, "\n-- \n")
 	return v.page("letter", "letter.title", map[string]any{"Number": k.Number, "L": letters[n], "Body": body, "Controller": controller, "Name": name,
-		"Date": v.now().In(c.d.Cases.NewPacer().Zone(k.Controller))})
+		"Date": c.d.Cases.LetterDate(letters[n].Language, v.now().In(c.d.Cases.NewPacer().Zone(k.Controller)))})
 }
 
 // noOriginal is the failure page of a mail that left the mailbox.
