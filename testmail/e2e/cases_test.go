@@ -140,7 +140,7 @@ retention = "Ten years."
 place = "The EU."
 security = "Encryption."
 changes = "None yet."`
-		c.Extra = `
+		c.Extra += `
 [cases]
 send_hold = "200ms"
 [[connector]]
