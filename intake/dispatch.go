@@ -5,6 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -151,6 +154,8 @@ func (p *Poller) dispatch(ctx context.Context, items []item) error {
 			aside = append(aside, queue.Aside{Why: l.Aside, Mail: l.Incoming})
 		case !l.onlyOptOut():
 			cases = append(cases, l.Incoming)
+		case wrote(l.Incoming):
+			aside = append(aside, queue.Aside{Why: "unsubscribe-address", Mail: l.Incoming})
 		}
 	}
 	if len(aside) > 0 {
@@ -178,6 +183,18 @@ func (p *Poller) dispatch(ctx context.Context, items []item) error {
 func (l item) onlyOptOut() bool {
 	return l.Aside == "" && l.Verdict.Token != "" && !more(l.Incoming) && l.Verdict.Manual == ""
 }
+
+// wrote tells of words in a mail to an unsubscribe address that are no wish to
+// unsubscribe, nor a mail program's: somebody looks through them.
+func wrote(in queue.Incoming) bool {
+	words := strings.TrimSpace(in.Text)
+	letter := slices.ContainsFunc(in.Attachments, func(a queue.Attachment) bool { return !strings.HasPrefix(strings.ToLower(a.Type), "image/") }) // a picture is a signature's
+	return letter || !asks(in.Result) && words != "" && !programWords.MatchString(words)
+}
+
+// programWords is what mail programs write by themselves when their user presses
+// "unsubscribe".
+var programWords = regexp.MustCompile(`(?i)^this (?:message|e-?mail) was (?:automatically generated|sent automatically) by [^.\n]{1,60}\.?$`)
 
 // tell tells the rooms below of reports and opt-outs, several at once.
 func (p *Poller) tell(ctx context.Context, items []item) error {
