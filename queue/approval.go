@@ -36,11 +36,12 @@ func (q *Queue) AskApproval(ctx context.Context, number string, a Approval) erro
 		return fmt.Errorf("%w: an actor is needed", ErrMove)
 	}
 	if a.Draft != nil {
-		if _, err := q.Preview(ctx, no, *a.Draft); err != nil {
+		l, err := q.Preview(ctx, no, *a.Draft)
+		if err != nil {
 			return err
 		}
 		d := *a.Draft
-		d.To = address.Address{}
+		d.To, d.Seen = address.Address{}, l.Mails // what comes later was not thought of
 		a.Draft = &d
 	}
 	person, err := q.personBehind(ctx, a.By)

@@ -69,8 +69,16 @@ func (q *Queue) bare(in Incoming) bool {
 		in.Result.Kind == classifier.KindRequest && len(in.Attachments) == 0 && q.policy(in.Controller, classifier.Unsubscribe) == Automatic && len(q.reasons(in)) > 0 && !q.person(in).IsZero()
 }
 
+// closeBare ends a case whose only mail is a bare unsubscribe.
 func (q *Queue) closeBare(ctx context.Context, no string) error {
 	_, _, err := q.change(ctx, no, "closed-bare", func(c *Case, ch *changing) error {
+		mails, err := q.rdb.LLen(ctx, keyMails(no)).Result()
+		if err != nil {
+			return fmt.Errorf("count mails of case %s: %w", no, err)
+		}
+		if mails > 1 { // the person wrote more, and nobody read it yet
+			return nil
+		}
 		if c.State != Received || slices.ContainsFunc(c.Labels, func(l classifier.Label) bool { return l != classifier.Unsubscribe }) || len(c.Flags) > 0 {
 			return nil
 		}

@@ -34,6 +34,7 @@ type Draft struct {
 	Actor    string // "operator:<name>" or "rule"
 	Note     string
 	Ending   Ending // for ActDeny: what becomes of the stop that a request for erasure placed
+	Seen     int    // mails of the case that were seen when it was written; 0: all there are
 }
 
 // reasonPhrases are the reasons of an extension or refusal that the catalogue
@@ -76,6 +77,7 @@ type Letter struct {
 	At       time.Time // not before
 	Due      time.Time // new due date of an extension
 	Ending   Ending    // what becomes of the stop that a request for erasure placed
+	Mails    int       // of the case that it answers: what came since is not answered by it
 }
 
 type storedLetter struct {
@@ -190,7 +192,10 @@ func (q *Queue) write(c *Case, d Draft) (Letter, error) {
 		return Letter{}, err
 	}
 	d.Reason, d.Note = closeReason(d.Reason, d.Note)
-	l := Letter{Ending: d.Ending, To: d.To, Effect: d.Effect, Reason: d.Reason, Actor: d.Actor, Note: d.Note, Step: d.Step}
+	l := Letter{Ending: d.Ending, To: d.To, Effect: d.Effect, Reason: d.Reason, Actor: d.Actor, Note: d.Note, Step: d.Step, Mails: len(c.Mails)}
+	if d.Seen > 0 && d.Seen < len(c.Mails) && endsCase(d.Effect) {
+		return l, fmt.Errorf("%w: the person wrote again in case %s: read that first", ErrMove, c.Number)
+	}
 	if l.To.IsZero() && len(c.Mails) > 0 {
 		l.To = q.person(c.Mails[0])
 	}
@@ -362,10 +367,28 @@ func (q *Queue) send(ctx context.Context, no, n string) error {
 		return errors.Join(err, backErr)
 	}
 	_, _, err = q.change(ctx, no, "", func(c *Case, ch *changing) error {
+		mails, err := q.rdb.LLen(ctx, keyMails(no)).Result()
+		if err != nil {
+			return fmt.Errorf("count mails of case %s: %w", no, err)
+		}
 		ch.extra[field] = "sent"
-		return q.effect(c, ch, l, map[string]string{"letter": n, "spool": spool, "step": string(l.Step)})
+		data := map[string]string{"letter": n, "spool": spool, "step": string(l.Step)}
+		if l.Mails > 0 && int(mails) > l.Mails && endsCase(l.Effect) {
+			// A case that ended now would hide a mail that nobody has read.
+			data["meant"] = string(l.Effect)
+			c.addFlag(FlagNews)
+			ch.events = append(ch.events, Event{Actor: l.Actor, Action: ActSent, Reason: l.Reason, Data: data, Note: l.Note})
+			return nil
+		}
+		return q.effect(c, ch, l, data)
 	})
 	return err
+}
+
+// endsCase tells whether an action ends a case.
+func endsCase(a Action) bool {
+	to, err := next(Opened, a)
+	return err == nil && !to.Live()
 }
 
 // takeUp marks a letter as being sent; status is what it was.
@@ -389,6 +412,11 @@ func (q *Queue) takeUp(ctx context.Context, no, n string) (l Letter, status stri
 	_, _, err = q.change(ctx, no, "", func(c *Case, ch *changing) error {
 		switch status = ch.before[field]; status {
 		case "waiting":
+			if l.Step == reply.Unproven && slices.Contains(c.Flags, FlagIdentified) { // they confirmed while it waited
+				status, ch.extra[field] = "taken", "taken"
+				ch.events = append(ch.events, Event{Actor: "rule", Action: ActTaken, Data: map[string]string{"letter": n}})
+				return nil
+			}
 			ch.extra[field] = "trying"
 		case "trying":
 			ch.extra[field] = "unsure"

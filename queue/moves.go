@@ -30,6 +30,10 @@ type Move struct {
 	// from different addresses, are of one person; sealed at rest.
 	SamePerson string
 	Ending     Ending // for ActClose and ActWithdraw: what becomes of the stop that a request for erasure placed
+	proven     string // for ActIdentify by link: the subject whose address was asked
+	// Seen is how many mails of the case whoever acts has seen; an act that ends
+	// it is refused where there are more. 0: not said.
+	Seen int
 }
 
 // reasoned are the actions that need a reason.
@@ -51,6 +55,9 @@ func (q *Queue) Move(ctx context.Context, number string, m Move) (Case, error) {
 		return Case{}, fmt.Errorf("case %s: %w", no, err)
 	}
 	if m.Action == ActMerge {
+		if err := q.unseen(ctx, no, m); err != nil {
+			return Case{}, err
+		}
 		if err := q.mergeTarget(ctx, no, m); err != nil {
 			return Case{}, err
 		}
@@ -58,9 +65,27 @@ func (q *Queue) Move(ctx context.Context, number string, m Move) (Case, error) {
 	var out Case
 	_, _, err := q.change(ctx, no, "", func(c *Case, ch *changing) error {
 		defer func() { out = *c }()
+		if err := q.unseen(ctx, no, m); err != nil {
+			return err
+		}
 		return q.apply(c, ch, m)
 	})
 	return out, err
+}
+
+// unseen refuses to end a case over a mail that whoever ends it has not seen.
+func (q *Queue) unseen(ctx context.Context, no string, m Move) error {
+	if m.Seen <= 0 || !endsCase(m.Action) {
+		return nil
+	}
+	mails, err := q.rdb.LLen(ctx, keyMails(no)).Result()
+	if err != nil {
+		return fmt.Errorf("count mails of case %s: %w", no, err)
+	}
+	if int(mails) > m.Seen {
+		return fmt.Errorf("case %s: %w: the person wrote again, read that first", no, ErrMove)
+	}
+	return nil
 }
 
 // closedReason is what a reason looks like that may stand in the ledger.

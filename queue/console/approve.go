@@ -142,14 +142,16 @@ func (v *visit) denial(data map[string]any) error {
 	if err := v.saw("case", &k, nil); err != nil {
 		return err
 	}
-	l, err := v.c.d.Cases.Preview(v.ctx(), k.Number, *a.Draft)
+	shown := *a.Draft
+	shown.Seen = 0 // a mail that came since stops the sending, not the look at the letter
+	l, err := v.c.d.Cases.Preview(v.ctx(), k.Number, shown)
 	if err != nil {
 		return err
 	}
 	data["Number"], data["Letter"], data["To"] = k.Number, l, l.To.Plain()
 	data["Who"], data["Note"], data["Reason"], data["Name"] = v.actor(a.By), a.Note, v.say("reason."+a.Draft.Reason), v.languageName(l.Language)
 	data["MayApprove"] = a.By != v.user.Actor() || !v.c.d.Cases.FourEyes(k.Controller, queue.EyesDeny)
-	if own := *a.Draft; l.Language != v.words.tag {
+	if own := shown; l.Language != v.words.tag {
 		own.Language = v.words.tag
 		if letter, err := v.c.d.Cases.Preview(v.ctx(), k.Number, own); err == nil {
 			data["Own"], data["OwnIn"] = letter, v.languageName(letter.Language)

@@ -165,6 +165,8 @@ func (v *visit) againstClose(k *queue.Case) (string, error) {
 		return "waits", nil
 	case b.Open():
 		return "breach", nil
+	case slices.Contains(now.Flags, queue.FlagNews):
+		return "news", nil
 	case now.State != queue.Answered && owesAnswer(&now):
 		return "answer", nil
 	}

@@ -33,7 +33,7 @@ func (c *Console) move(v *visit) error {
 	if err != nil {
 		return err
 	}
-	m := queue.Move{Actor: v.user.Actor(), Reason: v.field("reason"), Note: v.field("note")}
+	m := queue.Move{Actor: v.user.Actor(), Reason: v.field("reason"), Note: v.field("note"), Seen: v.seen()}
 	sets := map[string]struct {
 		action  queue.Action
 		reasons []string
@@ -274,7 +274,7 @@ func (c *Console) deny(v *visit) error {
 	if !slices.Contains(denyReasons, reason) {
 		return errForm
 	}
-	d := queue.Draft{Step: reply.Denied, Effect: queue.ActDeny, Reason: reason, Actor: v.user.Actor(), Values: because(words)}
+	d := queue.Draft{Step: reply.Denied, Effect: queue.ActDeny, Reason: reason, Actor: v.user.Actor(), Values: because(words), Seen: v.seen()}
 	if c.d.Cases.FourEyes(k.Controller, queue.EyesDeny) {
 		return v.propose(k.Number, queue.EyesDeny, &d, v.field("note"))
 	}

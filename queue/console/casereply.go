@@ -179,7 +179,7 @@ func (v *visit) readReply() replyForm {
 
 // draft makes the queue's draft of a form.
 func (v *visit) draft(f replyForm) queue.Draft {
-	d := queue.Draft{Actor: v.user.Actor(), Effect: queue.ActSent}
+	d := queue.Draft{Actor: v.user.Actor(), Effect: queue.ActSent, Seen: v.seen()}
 	t, ok := replyTextOf(f.Text)
 	if !ok {
 		d.Subject, d.Text = oneLine(f.Subject), f.Body

@@ -118,6 +118,16 @@ type view struct {
 // Token is a fresh form token.
 func (w view) Token() string { return w.v.token() }
 
+// Seen is how many mails the page of a case shows, 0 on others: an act that ends
+// the case comes too early where there are more by then.
+func (w view) Seen() int {
+	data, _ := w.D.(map[string]any)
+	if cv, ok := data["K"].(*caseView); ok {
+		return len(cv.Case.Mails)
+	}
+	return 0
+}
+
 // Query is a value of the URL's query, for the way back from what was done.
 func (w view) Query(name string) string { return w.v.r.URL.Query().Get(name) }
 

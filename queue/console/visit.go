@@ -10,6 +10,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -52,6 +53,15 @@ func (v *visit) say(key string, pairs ...string) string { return v.words.say(key
 
 // field is a value of the posted form, trimmed.
 func (v *visit) field(name string) string { return strings.TrimSpace(v.r.PostFormValue(name)) }
+
+// seen is how many mails of a case the page showed that the form was on.
+func (v *visit) seen() int {
+	n, err := strconv.Atoi(v.field("seen"))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
 
 // client names the network the visitor comes from.
 func (v *visit) client() string {
