@@ -36,7 +36,7 @@ type Case struct {
 	Role       string   // who may see it, from a confidential mailbox; "": every operator
 	Flags      []string // closed words: "alert", "no-address", "other-sender", "undeliverable", "trouble"
 	Linked     []string // numbers of related cases
-	Proven     []string // subject ids of further addresses whose owner was shown to ask; the person's own needs FlagIdentified alone
+	Proven     []string // subject ids of the addresses whose owner was shown to ask; none beside FlagIdentified: the person's own alone
 	Version    int64
 	Mails      []Incoming
 }

@@ -77,7 +77,7 @@ func (q *Queue) AskColleague(ctx context.Context, number string, a Ask) (Task, e
 		}
 	}
 	if a.Verb == fulfil.Erase {
-		if err := q.secondEyes(ctx, &c, EyesErase, a.Actor); err != nil {
+		if err := q.mayErase(ctx, &c, a.Actor, who); err != nil {
 			return Task{}, err
 		}
 		if err := q.suppressErased(ctx, &c, who); err != nil {
@@ -156,8 +156,9 @@ type TaskView struct {
 	Language   string // of the page (BCP 47), "" where none is configured
 }
 
-// TaskByToken reads the link of a task. Unknown and outdated links, and those
-// of cases that ended, are one and the same ErrUnknown.
+// TaskByToken reads the link of a task. Unknown and outdated links, those of
+// cases that ended, and those of deletions that must not go on are one and the
+// same ErrUnknown.
 func (q *Queue) TaskByToken(ctx context.Context, token string) (TaskView, error) {
 	c, t, o, err := q.taskBehind(ctx, token)
 	if err != nil {
@@ -199,7 +200,7 @@ func (q *Queue) taskBehind(ctx context.Context, token string) (*Case, Task, orde
 	if err != nil {
 		return nil, Task{}, order{}, err
 	}
-	if err1 != nil || err2 != nil || index < 0 || index >= len(tasks) || tasks[index].Round != round || !tasks[index].open(c) {
+	if err1 != nil || err2 != nil || index < 0 || index >= len(tasks) || tasks[index].Round != round || !tasks[index].open(c) || q.halted(c, tasks[index]) != "" {
 		return nil, Task{}, order{}, unknown
 	}
 	o, err := openOrder(key, f, no, index)
@@ -316,7 +317,7 @@ func (q *Queue) remindTask(ctx context.Context, no, n string) error {
 	if !q.o.Now().Before(t.Due) {
 		kind, again = taskOverdue, q.o.Now().Add(48*time.Hour)
 	}
-	if o.Owner != "" {
+	if o.Owner != "" && q.halted(c, t) == "" {
 		if err := q.mailTask(ctx, c, t, o, kind); err != nil && !errors.Is(err, errPermanent) {
 			return err
 		}

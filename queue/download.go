@@ -70,6 +70,7 @@ func (q *Queue) ReleasePackage(ctx context.Context, number string, r Release) (H
 	if err != nil {
 		return Handover{}, fmt.Errorf("case %s: %w", no, err)
 	}
+	shown, sealed := c.Mails, p
 	archive, size, err := q.sealPackage(ctx, &c, p)
 	if err != nil {
 		return Handover{}, err
@@ -86,8 +87,12 @@ func (q *Queue) ReleasePackage(ctx context.Context, number string, r Release) (H
 		if _, err := next(c.State, ActAnswer); err != nil {
 			return err
 		}
+		c.Mails = shown
 		if _, err := q.mayRelease(c, *p, r); err != nil { // it may have changed meanwhile
 			return err
+		}
+		if !sealed.same(*p) {
+			return fmt.Errorf("case %s: %w: the package changed while it was sealed", no, ErrOrder)
 		}
 		ch.keep(archive)
 		p.Archive, p.Size, p.Released, p.ReleasedBy, p.Until, p.CodeWay = archive, size, q.o.Now(), r.Actor, h.Until, r.CodeWay
@@ -106,8 +111,19 @@ func (q *Queue) ReleasePackage(ctx context.Context, number string, r Release) (H
 	return h, err
 }
 
+// same tells whether what goes to the person is the same in two readings of a
+// package.
+func (p Package) same(now Package) bool {
+	return p.Built.Equal(now.Built) && slices.Equal(p.Checklist, now.Checklist) && slices.EqualFunc(p.Files, now.Files, func(a, b PackageFile) bool {
+		return a.ID == b.ID && a.Tick == b.Tick && a.Instead == b.Instead
+	})
+}
+
 func (q *Queue) mayRelease(c *Case, p Package, r Release) (string, error) {
-	base := q.rules().LinkBase[c.Controller]
+	base, to := q.rules().LinkBase[c.Controller], r.To
+	if to.IsZero() {
+		to = q.Person(c)
+	}
 	open := slices.IndexFunc(p.Files, func(f PackageFile) bool { return f.Tick == "" })
 	empty := slices.IndexFunc(p.Checklist, func(i CheckItem) bool { return i.Text == "" })
 	switch {
@@ -115,6 +131,10 @@ func (q *Queue) mayRelease(c *Case, p Package, r Release) (string, error) {
 		return "", fmt.Errorf("%w: an operator has to", ErrOrder)
 	case !slices.Contains(c.Flags, FlagIdentified) || slices.Contains(c.Flags, FlagNotMe):
 		return "", fmt.Errorf("%w: identity is neither shown nor waived", ErrOrder)
+	case !q.covers(c, to):
+		return "", fmt.Errorf("%w: identity was shown for another address than the one that gets the link", ErrOrder)
+	case slices.Contains(c.Flags, FlagNews):
+		return "", fmt.Errorf("%w: the person wrote again and nobody acted on it yet: read that first", ErrOrder)
 	case !slices.Contains(CodeWays, r.CodeWay):
 		return "", fmt.Errorf("%w: the code goes to the person by %s, not with the link", ErrOrder, strings.Join(CodeWays, ", "))
 	case base == "":

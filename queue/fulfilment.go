@@ -88,21 +88,12 @@ func (q *Queue) Fulfil(ctx context.Context, number string, o Order) ([]Task, err
 	if err != nil {
 		return nil, err
 	}
-	if o.Verb == fulfil.Erase && !o.DryRun {
-		if err := q.secondEyes(ctx, &c, EyesErase, o.Actor); err != nil {
-			return nil, err
-		}
-	}
 	who := o.Address
 	if who.IsZero() && len(c.Mails) > 0 {
 		who = q.person(c.Mails[0])
 	}
 	if o.Verb == fulfil.Erase && !o.DryRun {
-		proposed, err := q.rdb.HGet(ctx, keyCase(no), proposedFor).Result()
-		if err != nil && !isNil(err) {
-			return nil, fmt.Errorf("read proposals of case %s: %w", no, err)
-		}
-		if err := q.sameAddress(&c, proposed, who); err != nil {
+		if err := q.mayErase(ctx, &c, o.Actor, who); err != nil {
 			return nil, err
 		}
 	}
@@ -115,6 +106,19 @@ func (q *Queue) Fulfil(ctx context.Context, number string, o Order) ([]Task, err
 		}
 	}
 	return q.ask(ctx, no, o, who, "")
+}
+
+// mayErase refuses an erasure that takes two operators where the other one did
+// not propose it, or proposed it for another address.
+func (q *Queue) mayErase(ctx context.Context, c *Case, actor string, who address.Address) error {
+	if err := q.secondEyes(ctx, c, EyesErase, actor); err != nil {
+		return err
+	}
+	proposed, err := q.rdb.HGet(ctx, keyCase(c.Number), proposedFor).Result()
+	if err != nil && !isNil(err) {
+		return fmt.Errorf("read proposals of case %s: %w", c.Number, err)
+	}
+	return q.sameAddress(c, proposed, who)
 }
 
 // stillMay looks again at what an order rests on, in the case as it is when the
@@ -153,6 +157,8 @@ func (q *Queue) mayOrder(c *Case, o Order, who address.Address) error {
 		return fmt.Errorf("%w: identity was shown for another address: ask the owner of this one, or waive the proof for it with a reason", ErrOrder)
 	case slices.Contains(c.Flags, FlagNotMe):
 		return fmt.Errorf("%w: the owner of the address says they did not ask", ErrOrder)
+	case o.Verb == fulfil.Erase && !slices.Contains(c.Labels, classifier.Erasure):
+		return fmt.Errorf("%w: nobody asked for an erasure in this case: correct what it asks first", ErrOrder)
 	case o.Verb == fulfil.Erase && slices.Contains(c.Flags, FlagNews):
 		return fmt.Errorf("%w: the person wrote again and nobody acted on it yet: read that first", ErrOrder)
 	case o.Verb == fulfil.Erase && slices.Contains(c.Flags, FlagLegalHold):

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,7 +55,10 @@ func (q *Queue) Challenge(ctx context.Context, number string, to address.Address
 	if err != nil {
 		return err
 	}
-	if to.IsZero() {
+	// What a system knows the person under stands for who wrote as well; an
+	// address that somebody typed in stands for itself alone.
+	onFile := to.IsZero()
+	if onFile {
 		if to, err = q.addressOnFile(ctx, &c); err != nil {
 			return err
 		}
@@ -83,6 +87,7 @@ func (q *Queue) Challenge(ctx context.Context, number string, to address.Address
 		ch.extra["challenge"], ch.extra["challenge-until"], ch.extra["challenge-at"] = hash, millis(until), millis(q.o.Now())
 		ch.extra["challenge-answer"] = ""
 		ch.extra["challenge-for"] = q.o.Keyring.Identify(c.Controller, l.To).ID.String()
+		ch.extra["challenge-own"] = strconv.FormatBool(onFile)
 		ch.remind = append(ch.remind, [2]string{no + " " + RemindProof, millis(until)})
 		return nil
 	})
@@ -173,12 +178,43 @@ func (q *Queue) Confirm(ctx context.Context, token string, yes bool) error {
 			return nil
 		}
 		ch.extra["challenge-answer"] = "yes"
-		c.proves(ch.before["challenge-for"])
-		return q.apply(c, ch, Move{Action: ActIdentify, Actor: "link", Reason: "confirmed-by-link"})
+		m := Move{Action: ActIdentify, Actor: "link", Reason: "confirmed-by-link", proven: ch.before["challenge-for"]}
+		if ch.before["challenge-own"] == "true" {
+			c.proves(subjectText(c.Subject))
+		}
+		if _, err := next(c.State, ActIdentify); err == nil {
+			return q.apply(c, ch, m)
+		}
+		// The case moved on meanwhile: what the person said is kept all the same.
+		ch.events = append(ch.events, Event{Actor: m.Actor, Action: ActNote, Reason: m.Reason})
+		if c.State.Live() {
+			c.proves(m.proven)
+			q.identified(c, ch)
+		}
+		return nil
 	})
 	if warned {
 		q.tell(ctx, Notice{Kind: "alert", Case: c.Number, Controller: c.Controller, Reason: "not-me"})
+		if c.State == Merged {
+			err = errors.Join(err, q.notMe(ctx, c))
+		}
 	}
+	return err
+}
+
+// notMe marks the case that a merged one lives on in: who owns the address says
+// they did not ask.
+func (q *Queue) notMe(ctx context.Context, merged *Case) error {
+	no, err := q.living(ctx, merged.Number, merged.Controller)
+	if err != nil || no == "" {
+		return err
+	}
+	_, _, err = q.change(ctx, no, "not-me:"+merged.Number, func(c *Case, ch *changing) error {
+		c.addFlag(FlagNotMe)
+		c.doubt()
+		ch.events = append(ch.events, Event{Actor: "link", Action: ActAlert, Reason: "not-me", Data: map[string]string{"case": merged.Number}})
+		return nil
+	})
 	return err
 }
 
@@ -235,16 +271,33 @@ func (q *Queue) LinkKind(ctx context.Context, token string) (string, error) {
 
 // proves notes whose address was shown to be that of who asks.
 func (c *Case) proves(subject string) {
-	if subject != "" && subject != subjectText(c.Subject) && !slices.Contains(c.Proven, subject) {
+	if subject == "" {
+		return
+	}
+	if own := subjectText(c.Subject); len(c.Proven) == 0 && own != "" && slices.Contains(c.Flags, FlagIdentified) {
+		c.Proven = []string{own} // shown before, and not noted as long as it stood alone
+	}
+	if !slices.Contains(c.Proven, subject) {
 		c.Proven = append(c.Proven, subject)
 	}
 }
 
+// ownShown tells whether the person's own address was shown to be that of who
+// asks.
+func (c *Case) ownShown() bool {
+	return slices.Contains(c.Flags, FlagIdentified) && (len(c.Proven) == 0 || slices.Contains(c.Proven, subjectText(c.Subject)))
+}
+
 // covers tells whether the proof of who asks covers an address: the person's
 // own, or one whose owner confirmed, or that an operator named with the waiver.
+// Who confirmed at another address that somebody typed in, as a sender may ask
+// for, has shown nothing of the address that the mail came from.
 func (q *Queue) covers(c *Case, a address.Address) bool {
-	own := append([]string{subjectText(c.Subject)}, c.Proven...)
-	return slices.ContainsFunc(q.subjectIDs(c.Controller, a), func(id string) bool { return slices.Contains(own, id) })
+	shown := c.Proven
+	if c.ownShown() {
+		shown = append(slices.Clone(shown), subjectText(c.Subject))
+	}
+	return slices.ContainsFunc(q.subjectIDs(c.Controller, a), func(id string) bool { return slices.Contains(shown, id) })
 }
 
 // identified marks the person as known and, where the controller's authority
@@ -291,8 +344,12 @@ func (q *Queue) unproven(ctx context.Context, no string) error {
 		return err
 	}
 	l.At = q.o.Now()
-	_, _, err = q.change(ctx, no, "unproven:"+millis(c.Due), func(_ *Case, ch *changing) error {
-		ch.letter = &l
+	once := "unproven:" + millis(c.Due)
+	_, _, err = q.change(ctx, no, "", func(c *Case, ch *changing) error {
+		if ch.before[once] != "" || c.State != Identity || slices.Contains(c.Flags, FlagIdentified) {
+			return nil // told before, or they confirmed just now
+		}
+		ch.extra[once], ch.letter = "1", &l
 		return nil
 	})
 	return err

@@ -16,7 +16,7 @@ var linkPattern = regexp.MustCompile(`https://mail\.shop\.example\.org/case/([a-
 // challenge sends one and gives the token of its link.
 func (w *world) challenge(no string) string {
 	w.t.Helper()
-	return w.challengeTo(no, "onfile@example.com")
+	return w.challengeTo(no, "alice@example.com")
 }
 
 // challengeTo asks the owner of an address and gives the link they got.

@@ -24,7 +24,8 @@ type Move struct {
 	Labels []classifier.Label // for ActLabel: what is asked, replacing what was
 	Owner  string             // for ActAssign
 	Data   map[string]string  // further closed facts for the record
-	// Address for ActIdentify: that the proof is waived for, beside the person's own.
+	// Address for ActIdentify: that the proof is waived for; the zero Address is
+	// the person's own.
 	Address address.Address
 	// SamePerson for ActMerge says how it is known that the two cases, which come
 	// from different addresses, are of one person; sealed at rest.
@@ -147,6 +148,9 @@ func (q *Queue) apply(c *Case, ch *changing, m Move) error {
 		e.Data["owner"] = m.Owner
 	case ActMerge:
 		into := FindCaseNo(m.Into)
+		if ch.before[mergedInto(into)] != "" { // each would end in the other, and none lived on
+			return fmt.Errorf("merge case %s into %s: %w: that one is being merged into this one", c.Number, into, ErrMove)
+		}
 		c.link(into)
 		e.Data["into"], ch.extra["into"] = into, into
 	case ActWait:
@@ -155,8 +159,13 @@ func (q *Queue) apply(c *Case, ch *changing, m Move) error {
 			e.Data["until"] = millis(m.Until)
 		}
 	case ActIdentify:
-		if !m.Address.IsZero() {
+		switch {
+		case !m.Address.IsZero():
 			c.proves(q.o.Keyring.Identify(c.Controller, m.Address).ID.String())
+		case m.proven != "":
+			c.proves(m.proven)
+		default:
+			c.proves(subjectText(c.Subject))
 		}
 		q.identified(c, ch)
 	case ActReopen:
@@ -174,6 +183,9 @@ func (q *Queue) apply(c *Case, ch *changing, m Move) error {
 	return nil
 }
 
+// mergedInto is the field of a case that says that another is merged into it.
+func mergedInto(no string) string { return "merged:" + no }
+
 // mergeTarget lets the case that lives on take over the earliest receipt and
 // what is asked.
 func (q *Queue) mergeTarget(ctx context.Context, no string, m Move) error {
@@ -188,7 +200,7 @@ func (q *Queue) mergeTarget(ctx context.Context, no string, m Move) error {
 	if _, err := next(c.State, ActMerge); err != nil {
 		return err
 	}
-	_, _, err = q.change(ctx, into, "merged:"+no, func(t *Case, ch *changing) error {
+	_, _, err = q.change(ctx, into, mergedInto(no), func(t *Case, ch *changing) error {
 		if t.Controller != c.Controller || !t.State.Live() {
 			return fmt.Errorf("merge case %s into %s: %w: the other has to be live and of the same controller", no, into, ErrMove)
 		}
@@ -207,7 +219,8 @@ func (q *Queue) mergeTarget(ctx context.Context, no string, m Move) error {
 		if !same {
 			t.addFlag(FlagOtherSender)
 		}
-		t.asksMore(c.Labels, same && slices.Contains(c.Flags, FlagIdentified))
+		t.asksMore(c.Labels, same && c.ownShown())
+		t.inherit(c)
 		if c.Received.Before(t.Received) {
 			t.Received = c.Received
 		}
@@ -223,6 +236,20 @@ func (q *Queue) mergeTarget(ctx context.Context, no string, m Move) error {
 		return nil
 	})
 	return err
+}
+
+// inherit takes over what forbids, or wants, something of a case that this one
+// goes on with.
+func (c *Case) inherit(from *Case) {
+	for _, f := range []string{FlagLegalHold, FlagNotMe, FlagAlert, FlagManual} {
+		if slices.Contains(from.Flags, f) {
+			c.addFlag(f)
+		}
+	}
+	if slices.Contains(from.Flags, FlagNotMe) {
+		c.doubt()
+	}
+	c.Abstain = c.Abstain || from.Abstain
 }
 
 func (c *Case) link(no string) {

@@ -78,7 +78,7 @@ func (q *Queue) BuildPackage(ctx context.Context, number, actor string) (Package
 	if err != nil {
 		return Package{}, err
 	}
-	tasks, err := q.exported(c, f)
+	tasks, err := q.exported(c, f, key)
 	if err != nil {
 		return Package{}, fmt.Errorf("package of case %s: %w", no, err)
 	}
@@ -134,8 +134,9 @@ func (q *Queue) BuildPackage(ctx context.Context, number, actor string) (Package
 	return p, nil
 }
 
-// exported are the tasks that gave data; all have to be done.
-func (q *Queue) exported(c *Case, f map[string]string) ([]Task, error) {
+// exported are the tasks that gave data; all have to be done, and the proof of
+// who asks has to cover still each address whose data they gave.
+func (q *Queue) exported(c *Case, f map[string]string, key *vault.Key) ([]Task, error) {
 	if q.files == nil {
 		return nil, fmt.Errorf("%w: there is no vault folder", ErrOrder)
 	}
@@ -155,6 +156,13 @@ func (q *Queue) exported(c *Case, f map[string]string) ([]Task, error) {
 		case t.Status == fulfil.Failed:
 			return nil, fmt.Errorf("%w: %s failed: ask it again, or enter its result by hand", ErrOrder, t.System)
 		default:
+			o, err := openOrder(key, f, c.Number, t.Index)
+			if err != nil {
+				return nil, err
+			}
+			if !q.covers(c, parsedOrZero(o.Address)) {
+				return nil, fmt.Errorf("%w: %s gave data of an address whose owner was not shown to ask", ErrOrder, t.System)
+			}
 			out = append(out, t)
 		}
 	}

@@ -146,9 +146,30 @@ func (q *Queue) Withdraw(ctx context.Context, token string) error {
 	if err != nil {
 		return err
 	}
-	if c.State == Withdrawn {
+	switch c.State {
+	case Withdrawn:
 		return nil
+	case Merged:
+		return q.takenBack(ctx, c)
 	}
 	_, err = q.Move(ctx, c.Number, Move{Action: ActWithdraw, Actor: "person", Reason: "by-page"})
+	return err
+}
+
+// takenBack tells the case that a merged one lives on in that the person takes
+// that one's request back.
+func (q *Queue) takenBack(ctx context.Context, merged *Case) error {
+	no, err := q.living(ctx, merged.Number, merged.Controller)
+	if err != nil || no == "" {
+		return err
+	}
+	word, _, err := q.change(ctx, no, "taken-back:"+merged.Number, func(c *Case, ch *changing) error {
+		c.addFlag(FlagNews)
+		ch.events = append(ch.events, Event{Actor: "person", Action: ActNote, Reason: "taken-back", Data: map[string]string{"case": merged.Number}})
+		return nil
+	})
+	if err == nil && word != "once" {
+		q.tell(ctx, Notice{Kind: "alert", Case: no, Controller: merged.Controller, Reason: "taken-back"})
+	}
 	return err
 }

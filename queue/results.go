@@ -65,20 +65,24 @@ func (q *Queue) fulfil(ctx context.Context, no, n string) error {
 	return q.result(ctx, no, t.Key, out, "system:"+t.System, "")
 }
 
-// halted tells why an erasure that was ordered must not go on: tries may last
-// for days, and what it rests on may be gone by now. "" lets it go on.
+// halted tells why what changes data must not go on although it was ordered:
+// tries and colleagues may take days, and what the order rests on may be gone by
+// now. "" lets it go on.
 func (q *Queue) halted(c *Case, t Task) string {
-	if t.Verb != fulfil.Erase || t.DryRun {
+	if !changes[t.Verb] || t.DryRun {
 		return ""
 	}
 	_, byLaw := q.heldByLaw(c.Controller)
+	erase := t.Verb == fulfil.Erase
 	switch {
-	case byLaw || slices.Contains(c.Flags, FlagLegalHold):
+	case erase && (byLaw || slices.Contains(c.Flags, FlagLegalHold)):
 		return "legal-hold"
 	case !slices.Contains(c.Flags, FlagIdentified) || slices.Contains(c.Flags, FlagNotMe):
 		return "identity-not-shown"
-	case c.State == Withdrawn || c.State == Denied:
+	case !c.State.Live():
 		return string(c.State)
+	case erase && slices.Contains(c.Flags, FlagNews): // it may say: leave it
+		return FlagNews
 	}
 	return ""
 }
@@ -294,6 +298,9 @@ func (q *Queue) Retry(ctx context.Context, number string, index int, actor strin
 			return fmt.Errorf("%w: task %d of case %s did not fail", ErrOrder, index, c.Number)
 		}
 		t := tasks[index]
+		if why := q.halted(c, t); why != "" {
+			return fmt.Errorf("%w: task %d of case %s does not go on: %s", ErrOrder, index, c.Number, why)
+		}
 		t.Status, t.Round = "", t.Round+1
 		if t.Person {
 			t.Asked, t.Due = q.o.Now(), q.taskDue(c, t.Due.Sub(t.Asked))
@@ -338,9 +345,14 @@ func (q *Queue) stopped(ctx context.Context, no string, index int, in Incoming) 
 	return err
 }
 
-// LegalHold forbids or allows deletion in a case, with a reason.
+// LegalHold forbids or allows deletion in a case, with a reason; of a merged
+// one also in the case that lives on.
 func (q *Queue) LegalHold(ctx context.Context, number string, on bool, actor, reason string) error {
+	into := ""
 	_, _, err := q.change(ctx, FindCaseNo(number), "", func(c *Case, ch *changing) error {
+		if into = ""; c.State == Merged {
+			into = ch.before["into"]
+		}
 		c.Flags = slices.DeleteFunc(c.Flags, func(f string) bool { return f == FlagLegalHold })
 		if on {
 			c.addFlag(FlagLegalHold)
@@ -348,5 +360,8 @@ func (q *Queue) LegalHold(ctx context.Context, number string, on bool, actor, re
 		ch.events = append(ch.events, Event{Actor: actor, Action: ActNote, Reason: FlagLegalHold, Note: reason, Data: map[string]string{"on": strconv.FormatBool(on)}})
 		return nil
 	})
-	return err
+	if err != nil || into == "" {
+		return err
+	}
+	return q.LegalHold(ctx, into, on, actor, reason)
 }

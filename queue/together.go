@@ -48,6 +48,11 @@ func (q *Queue) Split(ctx context.Context, number string, labels []classifier.La
 			k.addFlag(FlagIdentified)
 			k.Proven = slices.Clone(c.Proven)
 		}
+		for _, f := range []string{FlagLegalHold, FlagNotMe} {
+			if slices.Contains(c.Flags, f) {
+				k.addFlag(f)
+			}
+		}
 		p := q.periodByRule(k)
 		p.due = k.Due
 		ch.due, ch.unremind, ch.remind = millis(k.Due), clockReminders(k.Number), remindMembers(k.Number, p.reminders(k.Received), q.o.Now())
