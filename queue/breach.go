@@ -262,7 +262,7 @@ func (q *Queue) remindBreach(ctx context.Context, no, kind string) error {
 		once += ":" + millis(q.o.Now().Truncate(again))
 	}
 	var told *Notice
-	_, _, err = q.change(ctx, no, once, func(c *Case, ch *changing) error {
+	word, _, err := q.change(ctx, no, once, func(c *Case, ch *changing) error {
 		told = nil
 		b := breachOf(c, ch.before)
 		if !b.Open() {
@@ -275,6 +275,9 @@ func (q *Queue) remindBreach(ctx context.Context, no, kind string) error {
 		}
 		return nil
 	})
+	if err == nil && word == "once" && again > 0 {
+		err = q.remindAgain(ctx, no, kind, again, func(c *Case, f map[string]string) bool { return breachOf(c, f).Open() })
+	}
 	if err != nil || told == nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func (q *Queue) formMail(f FormRequest) (Incoming, bool) {
 		Controller: f.Controller, Mailbox: ByHandMailbox, Received: q.o.Now(), From: f.Address, ReturnPath: f.Address.Plain(), Text: f.Text,
 		Grade: Unknown, GradeWhy: "by form", NoReplyWhy: "by-form", Result: res,
 	}
-	_, processor := q.o.Processors[f.Controller]
+	_, processor := q.rules().Processors[f.Controller]
 	_, never := reply.May(reply.Asked{MayReply: true, ReturnPath: in.ReturnPath, From: f.Address, OwnDomains: q.ownDomains()})
 	mayWrite := never == "" && !processor && !alerting(in) && f.Asker != "authority" && q.rules().AckStream[f.Controller] != ""
 	has := func(set []classifier.Label) bool {

@@ -111,10 +111,13 @@ func (q *Queue) remind(ctx context.Context, no, kind string) error {
 		return err
 	}
 	once := "remind:" + kind + ":" + millis(c.Due)
-	if kind == RemindOverdue || kind == RemindUntil {
+	switch kind {
+	case RemindOverdue:
 		once += ":" + q.o.Now().UTC().Format("20060102")
+	case RemindUntil: // a wait ends once by itself, and another one may end on the same day
+		once = ""
 	}
-	_, _, err = q.change(ctx, no, once, func(c *Case, ch *changing) error {
+	word, _, err := q.change(ctx, no, once, func(c *Case, ch *changing) error {
 		told = nil
 		if !c.State.Live() || kind == RemindUntil && c.State != Waiting || kind == RemindProof && c.State != Identity {
 			return nil
@@ -130,8 +133,11 @@ func (q *Queue) remind(ctx context.Context, no, kind string) error {
 		}
 		return nil
 	})
-	if err == nil && kind == RemindProof {
+	switch {
+	case err == nil && kind == RemindProof:
 		err = q.unproven(ctx, no)
+	case err == nil && kind == RemindOverdue && word == "once":
+		err = q.remindAgain(ctx, no, kind, 24*time.Hour, func(c *Case, _ map[string]string) bool { return c.State.Live() })
 	}
 	if err != nil || told == nil {
 		return err
@@ -139,6 +145,19 @@ func (q *Queue) remind(ctx context.Context, no, kind string) error {
 	q.o.Log.Warn("case is waiting", "case", no, "kind", kind, "due", told.Due)
 	q.tell(ctx, *told)
 	return nil
+}
+
+// remindAgain keeps a chain of reminders whole where this one was told already,
+// as when the clock of the node that tells it is behind that of the one that
+// told the last.
+func (q *Queue) remindAgain(ctx context.Context, no, kind string, after time.Duration, wanted func(*Case, map[string]string) bool) error {
+	_, _, err := q.change(ctx, no, "", func(c *Case, ch *changing) error {
+		if wanted(c, ch.before) {
+			ch.remind = append(ch.remind, [2]string{no + " " + kind, millis(q.o.Now().Add(after))})
+		}
+		return nil
+	})
+	return err
 }
 
 // sha is the hex of a SHA-256, for ids that must not show what they are made of.

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -137,10 +138,7 @@ func (q *Queue) newCase(no string, in Incoming) (*Case, period) {
 		Number: no, Controller: in.Controller, State: Received, Kind: in.Result.Kind,
 		Labels: slices.Clone(in.Result.Decided), Abstain: in.Result.Abstain, Language: in.Result.Language,
 		Regime: string(p.rule.Regime), Rule: p.rule.ID, Asker: in.Result.Asker,
-		Received: in.Received, OpenedAt: q.o.Now(), Due: p.due, Grade: in.Grade, Role: q.rules().Roles[in.Mailbox],
-	}
-	if c.Role == "" && in.Confidential {
-		c.Role = "confidential"
+		Received: in.Received, OpenedAt: q.o.Now(), Due: p.due, Grade: in.Grade, Role: q.roleOf(in),
 	}
 	if person := q.person(in); !person.IsZero() {
 		c.Subject = q.o.Keyring.Identify(in.Controller, person).ID
@@ -153,7 +151,7 @@ func (q *Queue) newCase(no string, in Incoming) (*Case, period) {
 	if in.Manual != "" {
 		c.Flags = append(c.Flags, FlagManual)
 	}
-	if in.Confidential {
+	if c.Role != "" {
 		c.Flags = append(c.Flags, FlagConfidential)
 	}
 	if _, ok := q.rules().Processors[in.Controller]; ok {
@@ -165,6 +163,14 @@ func (q *Queue) newCase(no string, in Incoming) (*Case, period) {
 		}
 	}
 	return c, p
+}
+
+// roleOf is the role that may see what came to a mailbox; "": every operator.
+func (q *Queue) roleOf(in Incoming) string {
+	if role := q.rules().Roles[in.Mailbox]; role != "" || !in.Confidential {
+		return role
+	}
+	return "confidential"
 }
 
 // openingEvent is the first of a case.
@@ -199,8 +205,9 @@ func (q *Queue) attach(ctx context.Context, no string, in Incoming) (Ref, int, e
 		if in.Manual != "" {
 			c.addFlag(FlagManual)
 		}
-		if in.Confidential {
+		if role := q.roleOf(in); role != "" {
 			c.addFlag(FlagConfidential)
+			c.Role = cmp.Or(c.Role, role)
 		}
 		if c.State != Received {
 			c.addFlag(FlagNews)

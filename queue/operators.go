@@ -81,7 +81,8 @@ func (q *Queue) mailOperator(ctx context.Context, n Notice, i int, to string) er
 	words := q.staffWords(n.Controller, "")
 	text, first := q.noticeMail(words, n, c)
 	about := cmp.Or(n.Case, n.Reason)
-	ref := fmt.Sprintf("notice:%s:%s:%s:%d", about, n.Kind, q.o.Now().UTC().Format(time.DateOnly), i)
+	// What differs has an id of its own: mailboxes drop the second mail of one.
+	ref := fmt.Sprintf("notice:%s:%s:%s:%s:%d", about, n.Kind, n.Reason, q.o.Now().UTC().Format(time.DateOnly), i)
 	header, body, err := reply.Mail{
 		FromName: c.Name, From: from, To: a, Subject: "[Postern] " + about + ": " + first, Text: text, Language: words.Tag(), Date: q.o.Now(),
 		MessageID: "notice." + sha(ref)[:24] + "@" + from.Domain(), Auto: true, Generated: true,

@@ -129,7 +129,9 @@ func (q *Queue) AddMessage(ctx context.Context, token, words string) error {
 	if err != nil {
 		return err
 	}
-	in := Incoming{Controller: c.Controller, Mailbox: "page", Folder: c.Number + "/" + sha(token + words)[:16], ContentHash: sha("page\x00" + token + "\x00" + words),
+	// Sent twice by one press is one message; the same words on another day are news.
+	id := token + "\x00" + q.o.Now().UTC().Format(time.DateOnly) + "\x00" + words
+	in := Incoming{Controller: c.Controller, Mailbox: "page", Folder: c.Number + "/" + sha(id)[:16], ContentHash: sha("page\x00" + id),
 		Received: q.o.Now(), Text: words, CaseNo: c.Number, Grade: Likely, GradeWhy: "by mailed link", NoReplyWhy: "by-page",
 		Result: classifier.Result{Language: c.Language, Kind: classifier.KindFollowUp, Abstain: true}}
 	if len(shown.Mails) > 0 {
@@ -140,7 +142,8 @@ func (q *Queue) AddMessage(ctx context.Context, token, words string) error {
 }
 
 // Withdraw takes the request back on the person's word. Opt-outs it placed
-// stay: taking those back is another wish.
+// stay: taking those back is another wish. Of a merged case an operator decides,
+// for the other one asks for more; until then nothing is deleted in it.
 func (q *Queue) Withdraw(ctx context.Context, token string) error {
 	c, _, err := q.byLink(ctx, linkStatus, token)
 	if err != nil {

@@ -30,7 +30,7 @@ func (q *Queue) sweepDaily(ctx context.Context) error {
 // Swept tells what a deletion run did.
 type Swept struct {
 	Cases  int // deleted
-	Held   int // kept by a legal hold
+	Held   int // cases and mails set aside that a legal hold keeps
 	Asides int // mails set aside, deleted
 	Files  int // of ended cases, deleted before the case
 }
@@ -196,7 +196,15 @@ func (q *Queue) sweepAsides(ctx context.Context, s *Swept) error {
 		return fmt.Errorf("find mails set aside: %w", err)
 	}
 	for _, id := range old {
-		_, err := q.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		controller, err := q.rdb.HGet(ctx, keyAsideMail(id), "controller").Result()
+		if err != nil && !isNil(err) {
+			return fmt.Errorf("read mail set aside %s: %w", id, err)
+		}
+		if _, held := q.heldByLaw(controller); held {
+			s.Held++
+			continue
+		}
+		_, err = q.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
 			p.Del(ctx, keyAsideMail(id))
 			p.ZRem(ctx, keyAside, id)
 			return nil

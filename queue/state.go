@@ -95,7 +95,7 @@ var moves = map[Action]struct {
 	ActResume:   {[]State{Waiting}, Opened},
 	ActExtend:   {live, ""},
 	ActAnswer:   {live, Answered},
-	ActBounced:  {[]State{Answered, Denied, Identity, Opened, Waiting}, Opened},
+	ActBounced:  {[]State{Answered, Closed, Denied, Forwarded, Identity, Opened, Waiting}, Opened},
 	ActClose:    {[]State{Received, Opened, Answered}, Closed},
 	ActDeny:     {live, Denied},
 	ActForward:  {live, Forwarded},
