@@ -62,6 +62,9 @@ func Facts(raw []byte, received time.Time, mb Mailbox, cls Classifier) (queue.In
 	in.Grade, in.GradeWhy = authentic.Grade(raw, m.Header, in.From.Domain(), received, authentic.Options{AuthServID: mb.AuthServID, ARCSealers: mb.ARCSealers, LookupTXT: mb.LookupTXT, Addresses: mb.Addresses})
 	to := recipients(m.Header, mb)
 	in.Token, in.ReplyToken = to.token, to.caseToken
+	if rep.Kind == report.Failed {
+		in.Returned = rep.MessageID
+	}
 	in.CaseNo = first(queue.FindCaseNo(to.caseToken), queue.FindCaseNo(in.Subject))
 	letter(&in, m, text, mb)
 	in.Attachments = attachments(m, rep)

@@ -263,7 +263,7 @@ func (q *Queue) submit(ctx context.Context, c stream.Controller, o outgoing) (st
 	}
 	m := reply.Mail{
 		FromName: c.Name, From: from, To: o.to, Subject: o.subject, Text: o.text, Language: o.lang, Date: q.o.Now(),
-		MessageID: o.number + "." + sha(o.ref)[:16] + "@" + from.Domain(), InReplyTo: o.answers.MessageID,
+		MessageID: messageID(o.number, o.ref) + "@" + from.Domain(), InReplyTo: o.answers.MessageID,
 		References: o.answers.References, Auto: o.auto,
 	}
 	header, body, err := m.Compose()
@@ -282,6 +282,9 @@ func (q *Queue) submit(ctx context.Context, c stream.Controller, o outgoing) (st
 	}
 	return id, nil
 }
+
+// messageID is the left part of the Message-ID of a case's mail.
+func messageID(no, ref string) string { return no + "." + sha(ref)[:16] }
 
 func joinSteps(steps []reply.Step) string {
 	out := make([]string, len(steps))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -56,15 +58,48 @@ func (q *Queue) SetAside(ctx context.Context, list ...Aside) error {
 // bounced marks the case whose letter came back; delays and receipts of
 // delivery say nothing final.
 func (q *Queue) bounced(ctx context.Context, in Incoming, why string) error {
-	no := q.ParseCaseToken(in.ReplyToken)
-	if no == "" || in.Result.Kind != classifier.KindBounce || why != bounceFailed {
+	if in.Result.Kind != classifier.KindBounce || why != bounceFailed {
 		return nil
+	}
+	no := q.ParseCaseToken(in.ReplyToken)
+	if no == "" {
+		var err error
+		if no, err = q.letterReturned(ctx, in); err != nil || no == "" {
+			return err
+		}
 	}
 	err := q.undeliverable(ctx, no, "dsn", "bounce:"+sha(seenField(in)))
 	if errors.Is(err, ErrUnknown) {
 		return nil // the case was deleted at the end of its time
 	}
 	return err
+}
+
+// letterReturned is the case of the letter that a report at the contact address
+// is about, where no reverse-path of the case's own is configured; "" for none.
+// Who got the letter could forge the report: it opens their case again.
+func (q *Queue) letterReturned(ctx context.Context, in Incoming) (string, error) {
+	no := FindCaseNo(in.Returned)
+	if no == "" {
+		return "", nil
+	}
+	controller, err := q.rdb.HGet(ctx, keyCase(no), "controller").Result()
+	if isNil(err) || err == nil && controller != in.Controller {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("look up case %s: %w", no, err)
+	}
+	letters, err := q.rdb.LLen(ctx, keyOut(no)).Result()
+	if err != nil {
+		return "", fmt.Errorf("count letters of case %s: %w", no, err)
+	}
+	for n := range letters {
+		if strings.HasPrefix(in.Returned, messageID(no, outRef(no, strconv.FormatInt(n, 10)))+"@") {
+			return no, nil
+		}
+	}
+	return "", nil
 }
 
 // bounceFailed is intake's word for a report of final failure.

@@ -1,12 +1,14 @@
 package queue
 
 import (
+	"regexp"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"postern/classifier"
+	"postern/queue/reply"
 )
 
 // What was passed on, or closed, is open again when the mail that did it comes
@@ -158,4 +160,82 @@ func TestConfidentialMailMakesTheCaseOne(t *testing.T) {
 	ref, err := w.q.Open(ctx, in)
 	require.NoError(t, err)
 	require.Contains(t, w.show(ref.Number).Flags, FlagConfidential, "a role of its own is one")
+}
+
+// Where no reverse-path of its own is configured, the report of a letter that
+// came back lies among others at the contact address: it is known by the mail it
+// returns.
+func TestBounceAtTheContactAddress(t *testing.T) {
+	w := newWorld(t)
+	w.q.o.ReplyPath = nil
+	no := w.open(classifier.Access)
+	_, _, err := w.q.Reply(ctx, no, Draft{Subject: "Your request", Text: "We hold nothing.", Effect: ActAnswer, Actor: eve})
+	require.NoError(t, err)
+	w.later(time.Minute)
+	require.Equal(t, Answered, w.state(no))
+	m := regexp.MustCompile(`(?i)message-id: <([^>]+)>`).FindStringSubmatch(string(w.sent["case:"+no+":out:0"].Header))
+	require.NotNil(t, m)
+	for _, returned := range []struct {
+		id, controller string
+		want           State
+	}{
+		{no + ".0123456789abcdef@shop.example.org", "shop", Answered}, // none of ours
+		{m[1], "club", Answered},
+		{m[1], "shop", Opened},
+	} {
+		in := mailFrom("mailer-daemon@example.com")
+		in.Returned, in.Controller, in.Result.Kind = returned.id, returned.controller, classifier.KindBounce
+		require.NoError(t, w.q.SetAside(ctx, Aside{Why: bounceFailed, Mail: in}))
+		require.Equal(t, returned.want, w.state(no), returned.id)
+	}
+}
+
+// A link that did not reach the person is sent anew, and the first one ends.
+func TestPackageIsReleasedAnewWhenItsLetterCameBack(t *testing.T) {
+	w, no := collected(t, classifier.Portability)
+	_, err := w.q.BuildPackage(ctx, no, eve)
+	require.NoError(t, err)
+	w.ticked(no)
+	release := func() (Handover, error) { return w.q.ReleasePackage(ctx, no, Release{Actor: eve, CodeWay: "post"}) }
+	first, err := release()
+	require.NoError(t, err)
+	_, err = release()
+	require.ErrorIs(t, err, ErrOrder, "its letter waits")
+	require.NoError(t, w.q.TakeBack(ctx, no, first.Letter, eve))
+	second, err := release()
+	require.NoError(t, err)
+	_, err = w.q.OpenPackage(ctx, first.Token)
+	require.ErrorIs(t, err, ErrUnknown)
+	w.later(time.Minute)
+	require.Equal(t, Answered, w.state(no))
+	_, err = release()
+	require.ErrorIs(t, err, ErrOrder, "it left")
+	require.NoError(t, w.q.Undeliverable(ctx, no, "5.1.1"))
+	third, err := release()
+	require.NoError(t, err)
+	_, err = w.q.OpenPackage(ctx, second.Token)
+	require.ErrorIs(t, err, ErrUnknown)
+	w.later(time.Minute)
+	_, err = w.q.FetchPackage(ctx, third.Token, first.Code)
+	require.ErrorIs(t, err, ErrCode)
+	_, err = w.q.FetchPackage(ctx, third.Token, third.Code)
+	require.NoError(t, err)
+	require.Equal(t, Answered, w.state(no))
+}
+
+// Whose case it is, and a receipt sent to a heap of them, say nothing of whether
+// somebody read the mail that came last.
+func TestNewsStaysUntilItIsRead(t *testing.T) {
+	w := newWorld(t)
+	no := w.open(classifier.Erasure)
+	w.waive(no)
+	_, err := w.q.Open(ctx, intoCase(no, "alice@example.com"))
+	require.NoError(t, err)
+	_, err = w.q.Move(ctx, no, Move{Action: ActAssign, Actor: eve, Owner: "bob"})
+	require.NoError(t, err)
+	require.NoError(t, w.q.BulkReply(ctx, []string{no}, Draft{Step: reply.Receipt, Actor: eve})[0].Err)
+	require.Contains(t, w.show(no).Flags, FlagNews)
+	_, err = w.q.Move(ctx, no, Move{Action: ActNote, Actor: eve, Note: "read"})
+	require.NoError(t, err)
+	require.NotContains(t, w.show(no).Flags, FlagNews)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,8 +55,9 @@ type Handover struct {
 }
 
 // ReleasePackage seals the package, once every file is ticked, and takes up the
-// letter with its link; the case is answered when that letter left. Errors wrap
-// ErrOrder.
+// letter with its link; the case is answered when that letter left. It may be
+// repeated, with another link and code, where that letter was taken back or did
+// not arrive. Errors wrap ErrOrder.
 func (q *Queue) ReleasePackage(ctx context.Context, number string, r Release) (Handover, error) {
 	no := FindCaseNo(number)
 	c, _, err := q.Show(ctx, no)
@@ -66,7 +68,11 @@ func (q *Queue) ReleasePackage(ctx context.Context, number string, r Release) (H
 	if err != nil {
 		return Handover{}, err
 	}
-	base, err := q.mayRelease(&c, p, r)
+	_, f, _, err := q.load(ctx, no)
+	if err != nil {
+		return Handover{}, err
+	}
+	base, err := q.mayRelease(&c, p, r, f)
 	if err != nil {
 		return Handover{}, fmt.Errorf("case %s: %w", no, err)
 	}
@@ -88,12 +94,17 @@ func (q *Queue) ReleasePackage(ctx context.Context, number string, r Release) (H
 			return err
 		}
 		c.Mails = shown
-		if _, err := q.mayRelease(c, *p, r); err != nil { // it may have changed meanwhile
+		if _, err := q.mayRelease(c, *p, r, ch.before); err != nil { // it may have changed meanwhile
 			return err
 		}
 		if !sealed.same(*p) {
 			return fmt.Errorf("case %s: %w: the package changed while it was sealed", no, ErrOrder)
 		}
+		letters, err := q.rdb.LLen(ctx, keyOut(no)).Result()
+		if err != nil {
+			return fmt.Errorf("count letters of case %s: %w", no, err)
+		}
+		p.Letter = strconv.FormatInt(letters, 10)
 		ch.keep(archive)
 		p.Archive, p.Size, p.Released, p.ReleasedBy, p.Until, p.CodeWay = archive, size, q.o.Now(), r.Actor, h.Until, r.CodeWay
 		p.Tries, p.Fetched, p.Gone, p.Code = 0, nil, false, q.codeHash(no, h.Code)
@@ -119,7 +130,7 @@ func (p Package) same(now Package) bool {
 	})
 }
 
-func (q *Queue) mayRelease(c *Case, p Package, r Release) (string, error) {
+func (q *Queue) mayRelease(c *Case, p Package, r Release, f map[string]string) (string, error) {
 	base, to := q.rules().LinkBase[c.Controller], r.To
 	if to.IsZero() {
 		to = q.Person(c)
@@ -141,7 +152,7 @@ func (q *Queue) mayRelease(c *Case, p Package, r Release) (string, error) {
 		return "", fmt.Errorf("%w: no address of the download page is configured", ErrOrder)
 	case p.Built.IsZero():
 		return "", fmt.Errorf("%w: the package is not built", ErrOrder)
-	case !p.Released.IsZero() && !p.Gone:
+	case !p.Released.IsZero() && !p.Gone && !p.cameBack(c, f):
 		return "", fmt.Errorf("%w: the package is released already", ErrOrder)
 	case open >= 0:
 		return "", fmt.Errorf("%w: %s of %s is not looked through yet (Art. 15(4))", ErrOrder, p.Files[open].Name, p.Files[open].System)

@@ -47,6 +47,7 @@ type Incoming struct {
 	CaseNo     string // read from the subject or reply token, or ""
 	Token      string // unsubscribe token from the recipient's local-part, or ""
 	ReplyToken string // TOKEN of a recipient "case+TOKEN@", or "": an answer to our answer, or its bounce
+	Returned   string // Message-ID of the mail that a report of final failure is about, or ""
 	Manual     string // why a person must read the original (too big, too deep, broken), or ""
 
 	Source string // who handed the mail over to us: IP address of the last foreign hop, or ""; for flood alarms

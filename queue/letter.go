@@ -170,7 +170,9 @@ func (q *Queue) enqueue(ctx context.Context, no string, l Letter, more func(*Cas
 			return err
 		}
 		ch.letter = &l
-		c.acted(l.Actor)
+		if l.Step != reply.Receipt { // it may leave to a heap of cases that nobody read
+			c.acted(l.Actor)
+		}
 		if more != nil {
 			return more(c, ch)
 		}
@@ -350,7 +352,7 @@ func (q *Queue) send(ctx context.Context, no, n string) error {
 		answers = c.Mails[len(c.Mails)-1]
 	}
 	spool, err := q.submit(ctx, q.controller(c.Controller), outgoing{
-		ref: "case:" + no + ":out:" + n, to: l.To, subject: l.Subject, text: l.Text, lang: l.Language, answers: answers, number: no, path: true})
+		ref: outRef(no, n), to: l.To, subject: l.Subject, text: l.Text, lang: l.Language, answers: answers, number: no, path: true})
 	var denial *gateway.Denial
 	switch {
 	case errors.As(err, &denial) && !denial.Temporary():
@@ -390,6 +392,9 @@ func endsCase(a Action) bool {
 	to, err := next(Opened, a)
 	return err == nil && !to.Live()
 }
+
+// outRef is the stable id of a letter as a mail.
+func outRef(no, n string) string { return "case:" + no + ":out:" + n }
 
 // takeUp marks a letter as being sent; status is what it was.
 func (q *Queue) takeUp(ctx context.Context, no, n string) (l Letter, status string, err error) {

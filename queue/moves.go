@@ -131,7 +131,9 @@ func (q *Queue) apply(c *Case, ch *changing, m Move) error {
 	}
 	was := c.State
 	c.State = to
-	c.acted(m.Actor)
+	if m.Action != ActAssign { // whose it is says nothing of what was written
+		c.acted(m.Actor)
+	}
 	e := Event{Actor: m.Actor, Action: m.Action, Reason: m.Reason, Note: m.Note, Data: maps.Clone(m.Data)}
 	if e.Data == nil {
 		e.Data = map[string]string{}

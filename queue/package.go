@@ -39,8 +39,9 @@ type Package struct {
 	Size       int           `json:"size,omitempty"`
 	Tries      int           `json:"tries,omitempty"` // wrong codes
 	Fetched    []time.Time   `json:"fetched,omitempty"`
-	Gone       bool          `json:"gone,omitempty"` // deleted at its end
-	Code       string        `json:"code,omitempty"` // keyed hash
+	Gone       bool          `json:"gone,omitempty"`   // deleted at its end
+	Code       string        `json:"code,omitempty"`   // keyed hash
+	Letter     string        `json:"letter,omitempty"` // index of the letter that brings the link
 }
 
 // PackageFile is one file of a package.
@@ -374,6 +375,18 @@ func (q *Queue) onFile(ctx context.Context, number, id, actor string, fn func(*c
 		ch.events = append(ch.events, Event{Actor: actor, Action: ActPackage, Reason: what, Note: f.Note, Data: map[string]string{"system": f.System, "sha256": f.SHA256, "tick": f.Tick}})
 		return nil
 	})
+}
+
+// cameBack tells whether the letter with the link of a released package did not
+// reach the person, so that it may be released anew.
+func (p Package) cameBack(c *Case, f map[string]string) bool {
+	switch f["out:"+p.Letter] {
+	case "taken", "failed", "unsure":
+		return true
+	case "sent":
+		return c.State.Live() && slices.Contains(c.Flags, FlagUndeliverable)
+	}
+	return false
 }
 
 // SetChecklist changes answers of the checklist, by key.
