@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -42,4 +43,47 @@ func TestWordsAtTheUnsubscribeAddress(t *testing.T) {
 			require.Equal(t, []int{c.cases, c.kept, 1}, []int{cases, aside, optouts})
 		})
 	}
+}
+
+// TestReturnedMailIsNamed: the report of a final failure names the mail that it
+// is about, for the queue to find the case of it.
+func TestReturnedMailIsNamed(t *testing.T) {
+	report := func(action, status string) []byte {
+		return []byte(strings.ReplaceAll(`Return-Path: <>
+From: MAILER-DAEMON@mx.example.net
+To: privacy@example.org
+Subject: Undelivered Mail Returned to Sender
+Message-ID: <dsn1@mx.example.net>
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status; boundary="b"
+
+--b
+Content-Type: text/plain
+
+The mail system could not deliver your message.
+
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example.net
+
+Final-Recipient: rfc822; ada@example.net
+Action: `+action+`
+Status: `+status+`
+
+--b
+Content-Type: text/rfc822-headers
+
+From: privacy@example.org
+To: ada@example.net
+Message-ID: <PC-7K3Q-X9MD.0123456789abcdef@example.org>
+
+--b--
+`, "\n", "\r\n"))
+	}
+	in, v := Facts(report("failed", "5.1.1"), received, testBox(), words{})
+	require.Equal(t, "bounce", v.Aside)
+	require.Equal(t, "PC-7K3Q-X9MD.0123456789abcdef@example.org", in.Returned)
+	in, _ = Facts(report("delayed", "4.4.1"), received, testBox(), words{})
+	require.Empty(t, in.Returned)
 }
