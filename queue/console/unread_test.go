@@ -42,7 +42,7 @@ func TestOpenPageEndsNothingUnread(t *testing.T) {
 		require.Contains(t, text, "And delete it all.", "the mail is on the page that answers")
 		require.True(t, w.state(no).Live(), to)
 	}
-	resp, _ := b.post("/cases/bulk", url.Values{"act": {"close"}, "reason": {"done"}, "case": {no}})
+	resp, _ := b.post("/cases/bulk", url.Values{"act": {"close"}, "reason": {"done"}, "confirm": {"1"}, "case": {no}})
 	require.Equal(t, http.StatusConflict, resp.StatusCode)
 	require.Contains(t, max.get(path+"/denial"), "it is the eleventh")
 	resp, _ = max.post(path+"/denial", nil)
