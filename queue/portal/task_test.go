@@ -26,7 +26,11 @@ import (
 // asked gives the path of a task of a colleague.
 func (w *world) asked(verb fulfil.Verb, letter bool) (no, path string) {
 	w.t.Helper()
-	no = w.open(classifier.Access)
+	asks := classifier.Access
+	if verb == fulfil.Erase {
+		asks = classifier.Erasure
+	}
+	no = w.open(asks)
 	_, err := w.q.Move(w.t.Context(), no, queue.Move{Action: queue.ActIdentify, Actor: eve, Reason: "known-by-phone"})
 	require.NoError(w.t, err)
 	n := w.mails()
