@@ -41,6 +41,7 @@ type caseOrder struct {
 	Address string
 	DryRun  bool
 	Index   int
+	File    int // of the mail at Index
 	Status  string
 	Law     string
 	UntilOn string

@@ -155,3 +155,54 @@ func TestOwnData(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, rows)
 }
+
+// The verb that destroys a file lists what there is, wants a reason, and keeps
+// the guards of the queue.
+func TestDestroyVerb(t *testing.T) {
+	ctx := context.Background()
+	cfg := caseConfig(t)
+	cfg.Redis.AllowVolatile, cfg.LegalHolds = true, nil
+	require.NoError(t, os.MkdirAll(cfg.Data, 0o700))
+	_, err := keys.Init(cfg.Keys, time.Now())
+	require.NoError(t, err)
+	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	defer rdb.Close()
+	n, err := openNode(ctx, cfg, nodeOptions{log: slog.New(slog.DiscardHandler), rdb: rdb})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, n.close()) }()
+	ref, err := n.queue.Open(ctx, queue.Incoming{
+		Controller: "example", Mailbox: "privacy", Folder: "INBOX", UIDValidity: 1, UID: 7, MessageID: "7@mail.example.com", ContentHash: strings.Repeat("7", 64),
+		Received: time.Now().Add(-time.Hour), From: address.MustParse("anna@example.net"), Subject: "My data", Text: "Please delete my data.",
+		Result:      classifier.Result{Language: "en", Kind: classifier.KindRequest, Decided: []classifier.Label{classifier.Erasure}, Asker: "subject"},
+		Attachments: []queue.Attachment{{Name: "passport.pdf", Type: "application/pdf", Size: 5, Text: "P1234567"}},
+	})
+	require.NoError(t, err)
+	o := caseOrder{Actor: "operator:eve", Number: ref.Number, Index: -1}
+	a, err := n.destroyFile(ctx, o)
+	require.NoError(t, err)
+	require.Equal(t, `mail 0 file 0: "passport.pdf", application/pdf, 5 octets`, a.Message)
+	o.Index, o.Reason = 0, "boredom"
+	_, err = n.destroyFile(ctx, o)
+	require.ErrorContains(t, err, "identity-paper, not-needed, other-person")
+	o.Reason = "identity-paper"
+	a, err = n.destroyFile(ctx, o)
+	require.NoError(t, err)
+	require.Contains(t, a.Message, "destroyed in the case")
+	_, err = n.destroyFile(ctx, o)
+	require.ErrorContains(t, err, "destroyed already")
+	k, _, err := n.queue.Show(ctx, ref.Number)
+	require.NoError(t, err)
+	require.Empty(t, k.Mails[0].Attachments[0].Text)
+	o.Index = -1
+	a, err = n.destroyFile(ctx, o)
+	require.NoError(t, err)
+	require.Contains(t, a.Message, ", destroyed 20")
+	o.Index, o.File, o.Status = 0, 9, "removed"
+	_, err = n.destroyFile(ctx, o)
+	require.ErrorIs(t, err, queue.ErrOrder)
+
+	for _, args := range [][]string{{"X", "0"}, {"X", "0", "0"}, {"X", "0", "0", "--removed", "--reason", "not-needed"}, {"X", "--removed"}, {"X", "0", "first", "--reason", "not-needed"}} {
+		code, _, _ := call(t, "", append([]string{"cases", "destroy"}, args...)...)
+		require.Equal(t, 1, code, args)
+	}
+}

@@ -110,7 +110,7 @@ func (c *cli) deskVerbs() []*cobra.Command {
 		return numbered(args, o)
 	})
 	decide.Flags().StringVar(&d.Reason, "reason", "", "why (needed)")
-	breach := c.breachVerb()
+	breach, destroy := c.breachVerb(), c.destroyVerb()
 	earlier, _ := c.act("earlier NUMBER", "List the other cases of the person", cobra.ExactArgs(1), "cases/earlier", one)
 	by, _ := c.act("mailed-by NUMBER", "Tell which controllers mailed the person: whom the request concerns", cobra.ExactArgs(1), "cases/mailed-by", one)
 	attach, _ := c.act("attach NUMBER [FILE...]", "Put files with a case, as the scan of a letter; without one lists them", cobra.MinimumNArgs(1), "cases/attach", func(args []string, o *caseOrder) (err error) {
@@ -127,7 +127,7 @@ func (c *cli) deskVerbs() []*cobra.Command {
 		return one(args, o)
 	})
 	judge.Flags().StringVar(&j.Note, "note", "", "what was wrong")
-	return []*cobra.Command{split, hold, unhold, weigh, holds, decide, earlier, by, attach, scan, judge, breach, c.newCaseVerb(), c.revertVerb(), c.awayVerb(), c.asideVerbs(), c.deadVerbs(), c.dpaVerbs(), c.exportVerb()}
+	return []*cobra.Command{split, hold, unhold, weigh, holds, decide, earlier, by, attach, scan, judge, breach, destroy, c.newCaseVerb(), c.revertVerb(), c.awayVerb(), c.asideVerbs(), c.deadVerbs(), c.dpaVerbs(), c.exportVerb()}
 }
 
 func (c *cli) newCaseVerb() *cobra.Command {

@@ -493,7 +493,7 @@ func TestRedisAway(t *testing.T) {
 			continue
 		}
 		c.bad = true
-		path := strings.NewReplacer("{number}", "PC-7K3Q-X9MD", "{index}", "0", "{id}", "x", "{name}", "news").Replace(rt.path)
+		path := strings.NewReplacer("{number}", "PC-7K3Q-X9MD", "{index}", "0", "{file}", "0", "{id}", "x", "{name}", "news").Replace(rt.path)
 		x := c.do(rt.method, path, object{"address": alice})
 		require.Equal(t, http.StatusServiceUnavailable, x.StatusCode, "%s %s: %s", rt.method, path, x.body)
 		require.NotEmpty(t, x.Header.Get("Retry-After"))

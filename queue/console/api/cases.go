@@ -67,6 +67,8 @@ type caseMail struct {
 	Subject  string    `json:"subject"`
 	Text     string    `json:"text"`
 	GradeWhy string    `json:"grade_why,omitempty"`
+
+	Files []mailFile `json:"files"`
 }
 
 type caseEvent struct {
@@ -237,7 +239,7 @@ func showCase(c *call) (answer, error) {
 		out.Holds = append(out.Holds, caseHold{holdName(h), h.Address.Plain(), h.Decided})
 	}
 	for _, m := range k.Mails {
-		out.Mails = append(out.Mails, caseMail{m.Received, m.From.Plain(), m.Subject, m.Text, m.GradeWhy})
+		out.Mails = append(out.Mails, caseMail{m.Received, m.From.Plain(), m.Subject, m.Text, m.GradeWhy, filesOf(m.Attachments)})
 	}
 	for _, e := range events {
 		out.Events = append(out.Events, caseEvent{e.Seq, e.Time, e.Actor, e.Action, e.Reason, e.From, e.To, e.Data, e.Note})

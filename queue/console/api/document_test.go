@@ -86,7 +86,7 @@ func TestEveryRouteAsksForItsScope(t *testing.T) {
 	nobody := &client{w: w}
 	stranger := 0
 	for _, rt := range routes {
-		path := strings.NewReplacer("{number}", "PC-7K3Q-X9MD", "{index}", "0", "{id}", "x", "{name}", "news").Replace(rt.path)
+		path := strings.NewReplacer("{number}", "PC-7K3Q-X9MD", "{index}", "0", "{file}", "0", "{id}", "x", "{name}", "news").Replace(rt.path)
 		if rt.scope == "" {
 			require.Equal(t, http.StatusOK, nobody.do(rt.method, path, nil).StatusCode)
 			continue

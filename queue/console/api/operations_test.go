@@ -136,6 +136,16 @@ func (w *trialWorld) tasks(no string) []caseTask {
 	return k.Tasks
 }
 
+// withPaper makes a case whose mail holds an identity paper, and gives the path
+// that destroys it.
+func (w *trialWorld) withPaper() (number, path string) {
+	in := w.incoming("paper@example.com", "Please delete my data, my passport is attached.", classifier.Erasure)
+	in.Attachments = []queue.Attachment{{Name: "passport.pdf", Type: "application/pdf", Size: 12345, Text: "Passport P1234567"}}
+	ref, err := w.q.Open(w.t.Context(), in)
+	require.NoError(w.t, err)
+	return ref.Number, "/cases/" + ref.Number + "/mails/0/files/0/destruction"
+}
+
 // until waits for the system to have done, or not done, a verb.
 func (w *trialWorld) until(no, verb, status string) (task caseTask) {
 	w.t.Helper()
@@ -276,6 +286,41 @@ var trials = map[string]func(w *trialWorld, c *client){
 		c.want("POST", "/cases/"+no+"/breach", object{"what": "told", "at": "2026-11-02T10:00:00Z"}, 200, &b)
 		c.want("GET", "/cases/"+no, nil, 200, &b)
 		require.Equal(w.t, "told", b["breach"].(map[string]any)["outcome"])
+	},
+	"destroyFile": func(w *trialWorld, c *client) {
+		no, path := w.withPaper()
+		for body, word := range map[*object]string{
+			{}: "invalid", {"reason": "boredom"}: "invalid", {"reason": "identity-paper", "file": 1}: "request",
+		} {
+			c.wrong("POST", path, *body, word)
+		}
+		c.refused("POST", strings.Replace(path, "/files/0/", "/files/7/", 1), object{"reason": "not-needed"}, "missing")
+		c.refused("POST", strings.Replace(path, "/mails/0/", "/mails/x/", 1), object{"reason": "not-needed"}, "missing")
+		c.want("PUT", "/cases/"+no+"/legal-hold", object{"held": true, "why": "a lawsuit"}, 200, nil)
+		c.refused("POST", path, object{"reason": "identity-paper"}, "conflict")
+		c.want("PUT", "/cases/"+no+"/legal-hold", object{"held": false, "why": "it ended"}, 200, nil)
+		c.repeated("POST", path, object{"reason": "identity-paper", "note": "nobody asked for it"}, 200, nil)
+		var k caseWhole
+		c.get("/cases/"+no, &k)
+		require.False(w.t, k.Mails[0].Files[0].Destroyed.IsZero())
+		require.Equal(w.t, "passport.pdf", k.Mails[0].Files[0].Name)
+		require.True(w.t, slices.ContainsFunc(k.Events, func(e caseEvent) bool {
+			return e.Action == queue.ActDestroy && e.Reason == "identity-paper" && strings.Contains(e.Actor, "api:")
+		}), "%v", k.Events)
+		c.refused("POST", path, object{"reason": "identity-paper"}, "conflict")
+	},
+	"fileRemoved": func(w *trialWorld, c *client) {
+		no, path := w.withPaper()
+		removed := strings.Replace(path, "/destruction", "/removal", 1)
+		c.refused("POST", removed, object{}, "conflict")
+		c.want("POST", path, object{"reason": "other-person"}, 200, nil)
+		var k caseWhole
+		env.Eventually(w.t, 20*time.Second, "the mailbox to be found missing", func() bool { c.get("/cases/"+no, &k); return k.Mails[0].Files[0].Left == "no-mailbox" })
+		c.repeated("POST", removed, object{"note": "deleted by the postmaster"}, 200, nil)
+		var after caseWhole
+		c.get("/cases/"+no, &after)
+		require.Empty(w.t, after.Mails[0].Files[0].Left)
+		c.wrong("POST", removed, object{"what": "x"}, "request")
 	},
 	"legalHold": func(w *trialWorld, c *client) {
 		no := w.known(classifier.Erasure)

@@ -49,6 +49,8 @@ var routes = []route{
 	{method: "PUT", path: "/cases/{number}/legal-hold", operation: "legalHold", scope: CasesWrite, serve: legalHold},
 	{method: "POST", path: "/cases/{number}/weighing", operation: "weigh", scope: CasesWrite, serve: weigh},
 	{method: "POST", path: "/cases/{number}/breach", operation: "breach", scope: CasesWrite, serve: breach},
+	{method: "POST", path: "/cases/{number}/mails/{index}/files/{file}/destruction", operation: "destroyFile", scope: CasesWrite, serve: destroyFile},
+	{method: "POST", path: "/cases/{number}/mails/{index}/files/{file}/removal", operation: "fileRemoved", scope: CasesWrite, serve: fileRemoved},
 	{method: "POST", path: "/cases/{number}/holds", operation: "decideHold", scope: CasesWrite, serve: decide},
 	{method: "POST", path: "/cases/{number}/identity", operation: "identify", scope: CasesWrite, serve: identify},
 	{method: "POST", path: "/cases/{number}/replies", operation: "reply", scope: CasesWrite, serve: sendReply},
