@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"strconv"
 	"strings"
-	"time"
 
 	"postern/queue"
 )
@@ -64,6 +63,3 @@ func casesAfter(text string) (func(*queue.Case) bool, error) {
 		return k.Number > parts[2]
 	}, nil
 }
-
-// instant is a time in a cursor, to the nanosecond.
-func instant(t time.Time) string { return strconv.FormatInt(t.UnixNano(), 10) }
