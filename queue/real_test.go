@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -99,8 +100,10 @@ func TestWorkersKilled(t *testing.T) {
 	defer rdb.Close()
 	q := countingQueue(t, rdb, testStreams(t), slog.New(slog.DiscardHandler))
 
-	stop := make(chan struct{})
-	killed := make(chan int, 2)
+	const killsEach = 60 // then the last two do what is left, however slow the machine
+	stop, killed := make(chan struct{}), make(chan int, 2)
+	end := sync.OnceFunc(func() { close(stop) })
+	defer end()
 	for range 2 {
 		go func() {
 			n := 0
@@ -112,12 +115,16 @@ func TestWorkersKilled(t *testing.T) {
 				if cmd.Start() != nil {
 					return
 				}
+				var soon <-chan time.Time
+				if n < killsEach {
+					soon = time.After(time.Duration(150+rand.IntN(500)) * time.Millisecond)
+				}
 				select {
 				case <-stop:
 					_ = cmd.Process.Kill()
 					_ = cmd.Wait()
 					return
-				case <-time.After(time.Duration(150+rand.IntN(500)) * time.Millisecond):
+				case <-soon:
 				}
 				_ = cmd.Process.Kill()
 				_ = cmd.Wait()
@@ -136,7 +143,7 @@ func TestWorkersKilled(t *testing.T) {
 		later, err2 := rdb.ZCard(ctx, keyLater).Result()
 		return err == nil && err2 == nil && left+later == 0
 	}, 4*time.Minute, 50*time.Millisecond)
-	close(stop)
+	end()
 	t.Logf("%d workers were killed", <-killed+<-killed)
 
 	sent, bound, proof := rdb.HGetAll(ctx, "test:sent").Val(), rdb.HGetAll(ctx, "test:bound").Val(), rdb.HGetAll(ctx, "test:proof").Val()

@@ -123,7 +123,7 @@ func TestFurtherPagesInBrowser(t *testing.T) {
 		p.Do(chromedp.Evaluate[chromedp.Void](`document.querySelectorAll("input[form=bulk][name=case]").forEach(b => b.checked || b.click())`))
 		look(t, p, name("cases-marked"))
 		p.Submit(`.bulk button[value="merge"]`)
-		require.Regexp(t, `PC-\w{4}-\w{4}\s+PC-\w{4}-\w{4}`, p.Text(), "cases of three persons: all but the one they were to go into stay")
+		require.Regexp(t, `(?s)PC-\w{4}-\w{4}.+PC-\w{4}-\w{4}`, p.Text(), "cases of three persons: all but the one they were to go into stay")
 		look(t, p, name("bulk-failed"))
 	})
 }
