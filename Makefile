@@ -23,9 +23,8 @@ setup: ## install the servers that the tests talk to, from Debian packages
 	./testmail/env/install.sh
 
 .PHONY: test
-test: setup ## install what is missing, then run every test with -race and seconds of each fuzz target
+test: setup ## install what is missing, then run every test with -race
 	$(GO) test -race -timeout 14m ./...
-	$(MAKE) fuzz FUZZTIME=2000x
 
 .PHONY: lint
 lint: ## gofmt, vet and staticcheck
