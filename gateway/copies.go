@@ -20,11 +20,11 @@ func (e *Engine) build(ctx context.Context, jobs []*job) {
 		copy delivery.Copy
 		err  error
 	}
-	var todo []*work
+	var pending []*work
 	workers := 1
 	for _, j := range jobs {
 		for _, g := range j.groups {
-			todo = append(todo, &work{j: j, g: g})
+			pending = append(pending, &work{j: j, g: g})
 		}
 		if j.st.Sign == signDKIM && len(j.groups) > 0 {
 			workers = signSlots()
@@ -32,18 +32,18 @@ func (e *Engine) build(ctx context.Context, jobs []*job) {
 	}
 	var next atomic.Int64
 	run := func() {
-		for i := next.Add(1) - 1; i < int64(len(todo)); i = next.Add(1) - 1 {
-			w := todo[i]
+		for i := next.Add(1) - 1; i < int64(len(pending)); i = next.Add(1) - 1 {
+			w := pending[i]
 			w.copy, w.err = w.j.guarded(ctx, w.g)
 		}
 	}
 	var wg sync.WaitGroup
-	for range min(workers, len(todo)) - 1 {
+	for range min(workers, len(pending)) - 1 {
 		wg.Go(run)
 	}
 	run()
 	wg.Wait()
-	for _, w := range todo {
+	for _, w := range pending {
 		if w.err == nil {
 			w.j.out.Copies = append(w.j.out.Copies, w.copy)
 			continue

@@ -205,16 +205,16 @@ func (q *Queue) destroyOriginal(ctx context.Context, no, n string) error {
 		return fmt.Errorf("%w: case %s has no mail %d", errPermanent, no, index)
 	}
 	in := c.Mails[index]
-	todo := make([]int, 0, len(in.Attachments))
+	waiting := make([]int, 0, len(in.Attachments))
 	for f, a := range in.Attachments {
 		if a.Left == leftWaiting {
-			todo = append(todo, f)
+			waiting = append(waiting, f)
 		}
 	}
-	if i := slices.Index(todo, in.CopyOf); in.Copy != "" && i > 0 { // what was begun comes first
-		todo[0], todo[i] = todo[i], todo[0]
+	if i := slices.Index(waiting, in.CopyOf); in.Copy != "" && i > 0 { // what was begun comes first
+		waiting[0], waiting[i] = waiting[i], waiting[0]
 	}
-	for _, f := range todo {
+	for _, f := range waiting {
 		hash, left, err := q.removeFile(ctx, no, index, in, f)
 		if err != nil {
 			return err
