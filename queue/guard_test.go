@@ -114,10 +114,15 @@ func TestErasureThatNobodyAskedFor(t *testing.T) {
 	require.NotContains(t, w.boundReasons(), "erased")
 }
 
-// Tries may last for days: no case that has ended, and none in which the person
-// wrote again, goes on deleting.
+// Tries may last for days: no case that has ended or is held, and none in which
+// the person wrote again, goes on deleting.
 func TestErasureStopsWithItsCase(t *testing.T) {
 	for name, stop := range map[string]func(w *world, no string){
+		"legal hold": func(w *world, no string) { require.NoError(w.t, w.q.LegalHold(ctx, no, true, eve, "a law suit")) },
+		"withdrawn": func(w *world, no string) {
+			_, err := w.q.Move(ctx, no, Move{Action: ActWithdraw, Actor: "person", Reason: "by-page"})
+			require.NoError(w.t, err)
+		},
 		"merged": func(w *world, no string) {
 			other := w.open(classifier.Erasure)
 			_, err := w.q.Move(ctx, no, Move{Action: ActMerge, Actor: eve, Reason: "duplicate", Into: other})

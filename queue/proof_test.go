@@ -2,7 +2,6 @@ package queue
 
 import (
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -105,34 +104,6 @@ func TestHoldBetweenOrderAndTask(t *testing.T) {
 	require.ErrorIs(t, err, ErrOrder)
 	w.drain()
 	require.Contains(t, s.known, "alice@example.com")
-}
-
-// Tries may last for days: what is repeated must still be wanted.
-func TestErasureIsNotRepeatedAgainstHoldOrWithdrawal(t *testing.T) {
-	for name, stop := range map[string]func(w *world, no string){
-		"legal-hold": func(w *world, no string) { require.NoError(t, w.q.LegalHold(ctx, no, true, eve, "a law suit")) },
-		"withdrawn": func(w *world, no string) {
-			_, err := w.q.Move(ctx, no, Move{Action: ActWithdraw, Actor: "person", Reason: "by-page"})
-			require.NoError(t, err)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w, s := connected(t, fulfil.Erase)
-			no := w.open(classifier.Erasure)
-			w.waive(no)
-			s.fail = errDown
-			_, err := w.q.Fulfil(ctx, no, eraseIn(no))
-			require.NoError(t, err)
-			w.drain()
-			stop(w, no)
-			s.fail = nil
-			w.later(48 * time.Hour)
-			require.Contains(t, s.known, "alice@example.com")
-			tasks, err := w.q.Tasks(ctx, no)
-			require.NoError(t, err)
-			require.Equal(t, fulfil.Failed, tasks[0].Status)
-		})
-	}
 }
 
 // A colleague is asked to delete on the same terms as a system.
