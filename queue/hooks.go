@@ -92,28 +92,16 @@ func (q *Queue) hook(ctx context.Context, no, n string) error {
 		at := fromMillis(parts[6])
 		return q.post(ctx, parts[1], noticeID(no, n), "notice."+parts[2], at, HookEvent{Case: no, Controller: parts[3], Action: parts[2], Reason: parts[4], Due: fromMillis(parts[5]), Time: at, Actor: "rule"})
 	}
-	seq, err := strconv.Atoi(parts[0])
-	if err != nil || len(parts) != 2 {
+	if len(parts) != 2 {
 		return fmt.Errorf("%w: event %q", errPermanent, n)
 	}
-	f, err := q.rdb.HGetAll(ctx, keyCase(no)).Result()
-	if err != nil {
-		return fmt.Errorf("read case %s: %w", no, err)
-	}
-	c, err := parseCase(no, f)
+	o, err := q.happened(ctx, no, parts[0])
 	if err != nil {
 		return err
 	}
-	line, err := q.rdb.LIndex(ctx, keyLog(no), int64(seq)).Result()
-	if err != nil {
-		return fmt.Errorf("read event %d of case %s: %w", seq, no, err)
-	}
-	e, err := decodeEvent(nil, no, seq, line)
-	if err != nil {
-		return err
-	}
+	c, e := o.c, o.e
 	return q.post(ctx, parts[1], caseEventID(no, parts[0]), "case."+string(e.Action), e.Time, HookEvent{Case: no, Controller: c.Controller, State: c.State,
-		Labels: splitWords(joinLabels(c.Labels)), Due: c.Due, Owner: c.Owner, Seq: seq, Time: e.Time, Actor: e.Actor, Action: string(e.Action), Reason: e.Reason, Data: e.Data})
+		Labels: splitWords(joinLabels(c.Labels)), Due: c.Due, Owner: c.Owner, Seq: e.Seq, Time: e.Time, Actor: e.Actor, Action: string(e.Action), Reason: e.Reason, Data: e.Data})
 }
 
 // Ids of messages (webhook-id): the same event has the same one in every try.

@@ -21,27 +21,33 @@ type happened struct {
 
 // prove writes one event of a case into the ledger.
 func (q *Queue) prove(ctx context.Context, no, n string) error {
+	o, err := q.happened(ctx, no, n)
+	if err != nil {
+		return err
+	}
+	return q.proveAll(ctx, o)
+}
+
+// happened reads event number n of a case, and the case as it is now.
+func (q *Queue) happened(ctx context.Context, no, n string) (happened, error) {
 	seq, err := strconv.Atoi(n)
 	if err != nil {
-		return fmt.Errorf("%w: event %q", errPermanent, n)
+		return happened{}, fmt.Errorf("%w: event %q", errPermanent, n)
 	}
 	line, err := q.rdb.LIndex(ctx, keyLog(no), int64(seq)).Result()
 	if err != nil {
-		return fmt.Errorf("read event %d of case %s: %w", seq, no, err)
+		return happened{}, fmt.Errorf("read event %d of case %s: %w", seq, no, err)
 	}
 	e, err := decodeEvent(nil, no, seq, line)
 	if err != nil {
-		return err
+		return happened{}, err
 	}
 	f, err := q.rdb.HGetAll(ctx, keyCase(no)).Result()
 	if err != nil {
-		return fmt.Errorf("read case %s: %w", no, err)
+		return happened{}, fmt.Errorf("read case %s: %w", no, err)
 	}
 	c, err := parseCase(no, f)
-	if err != nil {
-		return err
-	}
-	return q.proveAll(ctx, happened{c, e})
+	return happened{c, e}, err
 }
 
 // proveAll writes events into the ledger in one commit, each under an id made
