@@ -99,22 +99,29 @@ func TestCasesAreCutOutOfTheConfiguration(t *testing.T) {
 	require.Equal(t, 7*24*time.Hour, list[3].Due)
 }
 
-// TestOwnData: what Postern holds is given, deleted and gone.
-func TestOwnData(t *testing.T) {
-	ctx := context.Background()
-	cfg := caseConfig(t)
+// lonelyNode is a node with a Redis in memory of its own.
+func lonelyNode(t *testing.T, cfg *Config) *node {
+	t.Helper()
 	cfg.Redis.AllowVolatile = true
 	require.NoError(t, os.MkdirAll(cfg.Data, 0o700))
 	_, err := keys.Init(cfg.Keys, time.Now())
 	require.NoError(t, err)
 	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
-	defer rdb.Close()
-	n, err := openNode(ctx, cfg, nodeOptions{log: slog.New(slog.DiscardHandler), rdb: rdb})
+	t.Cleanup(func() { require.NoError(t, rdb.Close()) })
+	n, err := openNode(context.Background(), cfg, nodeOptions{log: slog.New(slog.DiscardHandler), rdb: rdb})
 	require.NoError(t, err)
-	defer func() { require.NoError(t, n.close()) }()
+	t.Cleanup(func() { require.NoError(t, n.close()) })
+	return n
+}
+
+// TestOwnData: what Postern holds is given, deleted and gone.
+func TestOwnData(t *testing.T) {
+	ctx := context.Background()
+	cfg := caseConfig(t)
+	n := lonelyNode(t, cfg)
 	require.NoError(t, n.consent.Check(ctx))
 	who := address.MustParse("anna@example.net")
-	_, err = n.consent.Record(ctx, consent.Event{Time: time.Now().Add(-time.Hour), Action: consent.Given, Controller: "example", Purpose: "newsletter", Address: who, Basis: consent.Express,
+	_, err := n.consent.Record(ctx, consent.Event{Time: time.Now().Add(-time.Hour), Action: consent.Given, Controller: "example", Purpose: "newsletter", Address: who, Basis: consent.Express,
 		Method: "cli", Source: "https://shop.example.org/signup", Wording: "Yes, send me Example News.", WordingVer: "1", Actor: "operator:eve"})
 	require.NoError(t, err)
 	_, err = n.queue.OpenByHand(ctx, queue.ByHand{Controller: "example", Way: "post", Received: time.Now(), Address: who, Text: "words", Labels: []classifier.Label{classifier.Access}, Actor: "operator:eve"})
@@ -161,15 +168,8 @@ func TestOwnData(t *testing.T) {
 func TestDestroyVerb(t *testing.T) {
 	ctx := context.Background()
 	cfg := caseConfig(t)
-	cfg.Redis.AllowVolatile, cfg.LegalHolds = true, nil
-	require.NoError(t, os.MkdirAll(cfg.Data, 0o700))
-	_, err := keys.Init(cfg.Keys, time.Now())
-	require.NoError(t, err)
-	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
-	defer rdb.Close()
-	n, err := openNode(ctx, cfg, nodeOptions{log: slog.New(slog.DiscardHandler), rdb: rdb})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, n.close()) }()
+	cfg.LegalHolds = nil
+	n := lonelyNode(t, cfg)
 	ref, err := n.queue.Open(ctx, queue.Incoming{
 		Controller: "example", Mailbox: "privacy", Folder: "INBOX", UIDValidity: 1, UID: 7, MessageID: "7@mail.example.com", ContentHash: strings.Repeat("7", 64),
 		Received: time.Now().Add(-time.Hour), From: address.MustParse("anna@example.net"), Subject: "My data", Text: "Please delete my data.",

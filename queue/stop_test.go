@@ -134,9 +134,9 @@ func TestRefusedErasureRestartsNothing(t *testing.T) {
 	}
 }
 
-// TestStopIsDecidedLater: what was kept may be lifted later, and what was read
-// wrongly is lifted before the case ends; after an erasure nothing is.
-func TestStopIsDecidedLater(t *testing.T) {
+// lifting is a closed case whose stop an operator lifts, before a worker came to it.
+func lifting(t *testing.T) (*world, *consent.Registry, string) {
+	t.Helper()
 	w, reg := registered(t)
 	subscribe(t, w, reg)
 	no := w.open(classifier.Erasure)
@@ -144,6 +144,13 @@ func TestStopIsDecidedLater(t *testing.T) {
 	require.NoError(t, err)
 	w.drain()
 	require.NoError(t, w.q.DecideStop(ctx, no, Ending{Stop: StopLift, Why: "They were asked."}, eve))
+	return w, reg, no
+}
+
+// TestStopIsDecidedLater: what was kept may be lifted later, and what was read
+// wrongly is lifted before the case ends; after an erasure nothing is.
+func TestStopIsDecidedLater(t *testing.T) {
+	w, reg, no := lifting(t)
 	where, _, err := w.q.StopOf(ctx, no)
 	require.NoError(t, err)
 	require.Equal(t, StopLifting, where)
@@ -186,13 +193,7 @@ func TestStopIsDecidedLater(t *testing.T) {
 // TestLaterRequestIsNotLifted: a request for erasure that joins the case after
 // an operator decided, and before a worker came to it, keeps its own stop.
 func TestLaterRequestIsNotLifted(t *testing.T) {
-	w, reg := registered(t)
-	subscribe(t, w, reg)
-	no := w.open(classifier.Erasure)
-	_, err := w.q.Move(ctx, no, Move{Action: ActClose, Actor: eve, Reason: "no-request"})
-	require.NoError(t, err)
-	w.drain()
-	require.NoError(t, w.q.DecideStop(ctx, no, Ending{Stop: StopLift, Why: "They were asked."}, eve))
+	w, reg, no := lifting(t)
 	again, err := reg.Suppress(ctx, consent.Suppression{ID: "case:" + no + ":again", Time: w.clock.Now(), Controller: "shop", Address: alice, Scope: consent.ScopeController, Reason: consent.ErasurePending, Case: no, Actor: "rule"})
 	require.NoError(t, err)
 	_, _, err = w.q.change(ctx, no, "", func(_ *Case, ch *changing) error { ch.add(fieldPending, again); return nil })
