@@ -17,7 +17,7 @@ func TestTrainingIsBitForBit(t *testing.T) {
 	var first []byte
 	for range 2 {
 		out := filepath.Join(t.TempDir(), "model.bin")
-		require.NoError(t, run(settings{data: "../data", out: out, langs: "en,et", letters: 20}, io.Discard))
+		require.NoError(t, run(settings{data: "../data", out: out, langs: "en,et", letters: 6}, io.Discard))
 		raw, err := os.ReadFile(out)
 		require.NoError(t, err)
 		_, err = classifier.DecodeModel(raw)

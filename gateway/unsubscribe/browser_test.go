@@ -38,12 +38,12 @@ type gallery struct {
 	base  string
 	page  *browser.Page
 	tag   string
-	into  string
+	into  string // pictures go here; none are taken where it is empty
 	views []browser.View
 }
 
 // look checks the page that is open by axe-core in each view and takes its
-// pictures.
+// pictures where they are wanted.
 func (g *gallery) look(name, words string) {
 	g.t.Helper()
 	require.Contains(g.t, g.page.Text(), words, name)
@@ -52,7 +52,9 @@ func (g *gallery) look(name, words string) {
 		g.page.Show(v)
 		g.page.Accessible()
 		require.Zero(g.t, browser.Read(g.page, chromedp.Evaluate[int]("document.documentElement.scrollWidth - innerWidth")), "%s at %d scrolls sideways", name, v.Width)
-		g.page.Picture(filepath.Join(g.into, fmt.Sprintf("%s-%s-%d-%s.png", name, g.tag, v.Width, v.Scheme)))
+		if g.into != "" {
+			g.page.Picture(filepath.Join(g.into, "public", fmt.Sprintf("%s-%s-%d-%s.png", name, g.tag, v.Width, v.Scheme)))
+		}
 	}
 }
 
@@ -75,14 +77,11 @@ func (g *gallery) press(name, act string, status int64, words string) {
 // finds nothing, nothing scrolls sideways, and the pictures go to the folder
 // that POSTERN_SCREENSHOTS names (make screenshots).
 func TestPagesInBrowser(t *testing.T) {
-	into, shown := os.Getenv("POSTERN_SCREENSHOTS"), views
-	if into == "" {
-		into, shown = t.TempDir(), nil
-	}
+	into := os.Getenv("POSTERN_SCREENSHOTS")
 	chromium := browser.Start(t)
 	for i, l := range scripts {
-		shown := shown
-		if shown == nil { // without pictures: light and dark, and each once in another script
+		shown := views
+		if into == "" { // without pictures: light and dark, and each once in another script
 			shown = [][]browser.View{{views[0], views[3]}, {views[1]}, {views[2]}}[i]
 		}
 		t.Run(l.tag, func(t *testing.T) {
@@ -95,7 +94,7 @@ func TestPagesInBrowser(t *testing.T) {
 			x := newRooms(t, list("weekly", l.weekly, 1), list("offers", l.offers, 2), list("tips", l.tips, 3))
 			srv := httptest.NewServer(x)
 			t.Cleanup(srv.Close)
-			g := &gallery{rooms: x, t: t, base: srv.URL, tag: l.tag, into: filepath.Join(into, "public"), views: shown}
+			g := &gallery{rooms: x, t: t, base: srv.URL, tag: l.tag, into: into, views: shown}
 			g.page = chromium.Page(browser.View{NoScript: true})
 			g.walk(l.weekly)
 		})

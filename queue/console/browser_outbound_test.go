@@ -59,13 +59,19 @@ func look(t *testing.T, p *browser.Page, name string) {
 	for _, f := range p.Axe() {
 		t.Errorf("%s: %s", name, f)
 	}
+	fits(t, p, name)
+	if shots() != "" {
+		p.Picture(filepath.Join(shots(), name))
+	}
+}
+
+// fits fails the test where something is wider than the window, and names it.
+func fits(t *testing.T, p *browser.Page, name string) {
+	t.Helper()
 	over := browser.Read(p, chromedp.Evaluate[int](`document.documentElement.scrollWidth - document.documentElement.clientWidth`))
 	if over > 0 {
 		widest := browser.Read(p, chromedp.Evaluate[string](`[...document.querySelectorAll("main *, header *")].filter(e => e.getBoundingClientRect().right > innerWidth && !e.closest(".chips, .tabs, .rail, .scroll")).map(e => e.tagName + "." + e.className).slice(0, 4).join(", ")`))
 		assert.LessOrEqual(t, over, 0, "%s is wider than the window: %s", name, widest)
-	}
-	if shots() != "" {
-		p.Picture(filepath.Join(shots(), name))
 	}
 }
 

@@ -3,13 +3,11 @@ package console
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"postern/classifier"
@@ -135,28 +133,17 @@ func TestPagesInBrowser(t *testing.T) {
 				}
 				p := b.Page(browser.View{Width: width, Height: 900, Scheme: scheme, Language: lang})
 				name := func(page string) string { return fmt.Sprintf("console-%s-%d-%s-%s.png", page, width, scheme, lang) }
-				look := func(page string) {
-					t.Helper()
-					for _, f := range p.Axe() {
-						t.Errorf("%s: %s", name(page), f)
-					}
-					over := browser.Read(p, chromedp.Evaluate[int](`document.documentElement.scrollWidth - document.documentElement.clientWidth`))
-					assert.LessOrEqual(t, over, 0, "%s is wider than the window", name(page))
-					if shots() != "" {
-						p.Picture(filepath.Join(shots(), name(page)))
-					}
-				}
 				p.Open(w.srv.URL + "/login")
-				look("login")
+				look(t, p, name("login"))
 				signIn(w, p, "anna")
 				for _, page := range pages {
 					p.Open(w.srv.URL + page.path)
-					look(page.name)
+					look(t, p, name(page.name))
 				}
 				p.Open(w.srv.URL + "/cases")
 				p.Do(chromedp.SendKeys(chromedp.CSS("#q"), "maria@example.net"))
 				p.Submit(".search button")
-				look("search")
+				look(t, p, name("search"))
 			}
 		}
 	}
