@@ -162,12 +162,21 @@ func (a Address) Wide() string {
 		local = strings.ToLower(local)
 	} else {
 		// Canonical caseless matching (Unicode section 3.13, D145).
-		local = norm.NFC.String(cases.Fold().String(norm.NFD.String(local)))
+		local = norm.NFC.String(strings.Map(cherokee, cases.Fold().String(norm.NFD.String(local))))
 	}
 	if i := strings.IndexByte(local, '+'); i > 0 {
 		local = local[:i]
 	}
 	return local + "@" + a.domain
+}
+
+// cherokee sets capitals: Cherokee folds to these (CaseFolding.txt), and
+// cases.Fold turns each of its letters into the other one.
+func cherokee(r rune) rune {
+	if unicode.Is(unicode.Cherokee, r) {
+		return unicode.ToUpper(r)
+	}
+	return r
 }
 
 // Exact is the form under which consent was given: local-part as written.

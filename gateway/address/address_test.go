@@ -136,7 +136,7 @@ func TestUTF8_3_WideFormFindsEveryWriting(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"mina@example.org", `"a b"@example.org`, "x@[IPv6:::1]", "Grüße@bücher.example", "\u037e@example.org", "a+b@xn--bcher-kva.example", "ǰ@example.org"} {
+	for _, s := range []string{"mina@example.org", `"a b"@example.org`, "x@[IPv6:::1]", "Grüße@bücher.example", "\u037e@example.org", "a+b@xn--bcher-kva.example", "ǰ@example.org", `"ꮷ"@example.org`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, in string) { checkAddress(t, in) })
