@@ -173,7 +173,7 @@ func (c *cli) letterVerbs() []*cobra.Command {
 	var text string
 	var only bool
 	f := reply.Flags()
-	f.StringVar(&r.Template, "template", "", "nothing, erased, rectified, restricted, stopped, notice, dpa, forward, ...")
+	f.StringVar(&r.Template, "template", "", "nothing, erased, rectified, restricted, upheld, stopped, notice, dpa, forward, ...")
 	f.StringVar(&text, "text", "", "file with the text, - for standard input")
 	f.StringVar(&r.Subject, "subject", "", "with --text")
 	f.StringVar(&r.Reason, "reason", "", "short word for the record")

@@ -47,7 +47,7 @@ func inViews(t *testing.T, w *world, b *browser.Browser, user string, show func(
 
 // TestFurtherPagesInBrowser opens the pages that come up in the middle of work:
 // a package looked through, an erasure that waits for approval, a colleague
-// asked, a paper to be destroyed and one that is, a heap that could not be done,
+// asked, an objection weighed, a paper to be destroyed and one that is, a heap that could not be done,
 // tokens.
 func TestFurtherPagesInBrowser(t *testing.T) {
 	w := newWorld(t, func(_ *Options, q *queue.Options) {
@@ -113,6 +113,14 @@ func TestFurtherPagesInBrowser(t *testing.T) {
 		p.Open(w.srv.URL + path)
 		p.Submit(fmt.Sprintf(`form[action*="/tasks/%d/link"] button`, tasks[len(tasks)-1].Index))
 		look(t, p, name("colleague-link"))
+		weighed := w.open(w.mail(fmt.Sprintf("dora-%d@example.com", made), "I object to the scoring of my orders.", classifier.Objection))
+		p.Open(w.srv.URL + "/cases/" + weighed + "#weigh")
+		p.Do(chromedp.SendKeys(chromedp.CSS("#wei-n"), "the scoring of orders"))
+		look(t, p, name("weigh"))
+		p.Submit("#weigh button")
+		k, _, err := w.q.Show(t.Context(), weighed)
+		require.NoError(t, err)
+		require.Contains(t, k.Flags, queue.FlagWeighed)
 		p.Open(w.srv.URL + "/tokens")
 		p.Do(chromedp.SendKeys(chromedp.CSS("main input[name=name]"), fmt.Sprintf("reader-%d", made)), chromedp.Click(chromedp.CSS("main input[name=scope]")))
 		made++

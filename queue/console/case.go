@@ -156,7 +156,7 @@ func (v *visit) showCase(data map[string]any, typed replyForm) error {
 	cv.Acts = v.acts(cv)
 	cv.Reasons = map[string][]string{"extend": extendReasons, "deny": denyReasons, "identify": waiveReasons, "wait": waitReasons, "paper": paperReasons, "close": closeReasons, "withdraw": withdrawReasons, "reopen": reopenReasons}
 	cv.Held, cv.FourDeny, cv.Proofs = slices.Contains(k.Flags, queue.FlagLegalHold), v.c.d.Cases.FourEyes(k.Controller, queue.EyesDeny), v.c.d.Prover != nil
-	for _, name := range []string{"extend", "deny", "identify", "wait", "colleague", "paper", "close", "merge", "split", "forward", "withdraw", "reopen"} {
+	for _, name := range []string{"extend", "deny", "identify", "wait", "weigh", "colleague", "paper", "close", "merge", "split", "forward", "withdraw", "reopen"} {
 		if cv.Acts[name] {
 			cv.More = append(cv.More, strings.Replace(name, "forward", "support", 1))
 		}
@@ -380,6 +380,7 @@ func (v *visit) acts(cv *caseView) map[string]bool {
 		"erase":     live && slices.Contains(k.Labels, classifier.Erasure),
 		"collect":   live && len(v.c.d.Cases.Systems(k, exportVerb)) > 0,
 		"paper":     live,
+		"weigh":     live && slices.Contains(k.Labels, classifier.Objection) && !slices.Contains(k.Flags, queue.FlagWeighed),
 		"colleague": live && v.c.d.Cases.CanChallenge(k.Controller), // needs the address of the pages
 	}
 }

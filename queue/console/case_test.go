@@ -9,6 +9,7 @@ import (
 	"image/png"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,51 @@ func TestActs(t *testing.T) {
 	require.Contains(t, page, "say how it is known that both are one person")
 	require.Contains(t, b.done("/cases/"+other+"/move", url.Values{"act": {"merge"}, "into": {no}, "same": {"He rang from the number on file."}}), no)
 	require.Equal(t, queue.Merged, w.state(other))
+}
+
+// An objection to other processing than advertising is weighed, and ends with
+// its outcome: upheld, or refused with grounds, authority and court (GDPR
+// Art. 21(1), 12(4)).
+func TestWeighing(t *testing.T) {
+	w := newWorld(t)
+	b := w.signedIn("anna", auth.Operator)
+	weighed := func(from string) string {
+		no := w.open(w.mail(from, "I object to the scoring of my orders.", classifier.Objection))
+		path := "/cases/" + no
+		require.Contains(t, b.get(path), `id="weigh"`)
+		resp, _ := b.post(path+"/weighing", url.Values{"note": {""}})
+		require.Equal(t, http.StatusBadRequest, resp.StatusCode, "to which processing?")
+		page := b.done(path+"/weighing", url.Values{"note": {"the scoring of orders"}})
+		require.Contains(t, page, "The objection is being weighed. Meanwhile the data is restricted.")
+		require.Contains(t, page, "Refuse with the grounds")
+		require.NotContains(t, page, `id="weigh"`)
+		resp, _ = b.post(path+"/weighing", url.Values{"note": {"again"}})
+		require.Equal(t, http.StatusConflict, resp.StatusCode)
+		resp, _ = b.post(path+"/move", url.Values{"act": {"close"}, "reason": {"done"}})
+		require.Equal(t, http.StatusConflict, resp.StatusCode, "nobody told the person")
+		return no
+	}
+	told := func(words string) {
+		require.True(t, slices.ContainsFunc(w.sent, func(m queue.Outgoing) bool {
+			return strings.Contains(strings.Join(strings.Fields(string(m.Body)), " "), words)
+		}), words)
+	}
+
+	upheld := weighed("alice@example.com")
+	resp, page := b.post("/cases/"+upheld+"/reply", url.Values{"text": {"upheld"}, "v_processing": {""}, "act": {"send"}})
+	require.Equal(t, http.StatusBadRequest, resp.StatusCode)
+	require.Contains(t, page, "A field is empty.")
+	b.done("/cases/"+upheld+"/reply", url.Values{"text": {"upheld"}, "v_processing": {"the scoring of your orders"}, "act": {"send"}})
+	w.later(31 * time.Second)
+	w.work(func() bool { return w.state(upheld) == queue.Answered })
+	told("that you objected to on 24 November 2026: the scoring of your orders.")
+
+	refused := weighed("bob@example.com")
+	b.done("/cases/"+refused+"/deny", url.Values{"reason": {"compelling-grounds"}})
+	w.later(31 * time.Second)
+	w.work(func() bool { return w.state(refused) == queue.Denied })
+	told("because our compelling legitimate grounds override your interests, rights and freedoms. You can lodge a complaint with the supervisory authority (")
+	told(") or go to court.")
 }
 
 // A letter is previewed in the person's language and the operator's, held back,

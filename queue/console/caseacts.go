@@ -194,6 +194,18 @@ func (c *Console) legalHold(v *visit) error {
 	}, done)
 }
 
+// weigh takes an objection as one to another processing than advertising: the
+// data is restricted until the outcome is told (GDPR Art. 21(1), 18(1)(d)).
+func (c *Console) weigh(v *visit) error {
+	if v.field("note") == "" {
+		return errForm
+	}
+	return v.act(func(ctx context.Context, no string) error {
+		_, err := c.d.Cases.Weigh(ctx, no, v.user.Actor(), v.field("note"))
+		return err
+	}, "weighed")
+}
+
 // decideHold ends the hold of an address named in the text.
 func (c *Console) decideHold(v *visit) error {
 	return v.act(func(ctx context.Context, no string) error {

@@ -8,6 +8,7 @@ import (
 	"postern/queue"
 	"postern/queue/console/auth"
 	"postern/queue/fulfil"
+	"postern/queue/reply"
 )
 
 const exportVerb = fulfil.Export
@@ -86,6 +87,9 @@ func (v *visit) nextStep(cv *caseView) nextStep {
 	}
 	if n, ok := v.taskStep(cv, asks); ok {
 		return n
+	}
+	if has(queue.FlagWeighed) {
+		return nextStep{Why: say("weighed"), Button: say("uphold"), Href: "?text=" + string(reply.Upheld) + "#reply", Other: say("refuse_grounds"), OtherTo: "#deny"}
 	}
 	if asks(classifier.Objection, classifier.WithdrawConsent, classifier.Unsubscribe, classifier.OptOutSale) && !asks(needIdentity...) {
 		return nextStep{Why: say("stopped"), Button: say("write"), Href: "#reply"}

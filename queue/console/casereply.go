@@ -28,6 +28,7 @@ var replyTexts = []replyText{
 	{reply.Erased, []string{"systems", "kept"}, queue.ActAnswer, []classifier.Label{classifier.Erasure}},
 	{reply.Rectified, []string{"systems"}, queue.ActAnswer, []classifier.Label{classifier.Rectification}},
 	{reply.Restricted, []string{"systems"}, queue.ActAnswer, []classifier.Label{classifier.Restriction}},
+	{reply.Upheld, []string{"processing"}, queue.ActAnswer, nil},
 	{reply.Clarify, []string{"question"}, queue.ActSent, nil},
 	{reply.Unproven, nil, queue.ActDeny, nil},
 }

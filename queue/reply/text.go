@@ -34,6 +34,7 @@ const (
 	Erased     Step = "erased"     // what was deleted, what is kept (row 10)
 	Rectified  Step = "rectified"  // what was corrected
 	Restricted Step = "restricted" // data is stored only (GDPR Art. 18)
+	Upheld     Step = "upheld"     // processing objected to has ended (Art. 21(1))
 	Nothing    Step = "nothing"    // no data is held
 	Denied     Step = "denied"     // refused, with remedies (Art. 12(4))
 	Forwarded  Step = "forwarded"  // handed to who is responsible
@@ -43,7 +44,7 @@ const (
 
 // Steps lists all of them.
 func Steps() []Step {
-	return []Step{Receipt, Stopped, Identity, Unproven, Extension, Ready, Erased, Rectified, Restricted, Nothing, Denied, Forwarded, Clarify, Status}
+	return []Step{Receipt, Stopped, Identity, Unproven, Extension, Ready, Erased, Rectified, Restricted, Upheld, Nothing, Denied, Forwarded, Clarify, Status}
 }
 
 // Values fill the placeholders of a text, by name without braces.

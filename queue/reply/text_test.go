@@ -53,7 +53,7 @@ var tone = map[string]struct {
 var sample = Values{
 	"no": "PC-7K3Q-X9MD", "date": "DATE", "due": "DUE", "controller": "Example Shop", "time": "TIME", "other_channels": "OTHER", "undo": "UNDO",
 	"right": "RIGHT", "n": "14", "link": "https://mail.example.org/case/abcdefghij", "authority": "AUTHORITY", "new": "NEW", "reason": "REASON",
-	"until": "UNTIL", "code_way": "WAY", "today": "TODAY", "systems": "SYSTEMS", "kept": "KEPT", "receiver": "RECEIVER", "question": "QUESTION",
+	"until": "UNTIL", "code_way": "WAY", "today": "TODAY", "systems": "SYSTEMS", "kept": "KEPT", "receiver": "RECEIVER", "question": "QUESTION", "processing": "PROCESSING",
 	"foot": "Example Shop\nMarktplatz 1",
 }
 
