@@ -25,8 +25,9 @@ setup: ## install the servers that the tests talk to, from Debian packages
 	./testmail/env/install.sh
 
 .PHONY: test
-test: setup ## install what is missing, then run every test with -race
+test: setup ## install what is missing, then run every test with -race and every fuzz target for a moment
 	$(GO) test -race -timeout 14m $(SIDE_BY_SIDE) ./...
+	./testmail/env/fuzz.sh
 
 .PHONY: lint
 lint: ## gofmt, vet and staticcheck
