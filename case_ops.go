@@ -226,6 +226,11 @@ func (n *node) draftOf(ctx context.Context, r caseOrder) (queue.Draft, string, e
 		d.Reason = r.Reason
 	}
 	d.Note, d.Ending = r.Note, r.ending()
+	if r.UntilOn != "" {
+		if d.From, err = n.queue.DayOf(ctx, r.Number, r.UntilOn); err != nil {
+			return d, "", fmt.Errorf("--from %q is no day: write it as 2026-12-24", r.UntilOn)
+		}
+	}
 	d.To, err = r.toAddress()
 	return d, hint, err
 }

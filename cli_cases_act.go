@@ -207,10 +207,14 @@ func (c *cli) letterVerbs() []*cobra.Command {
 	deny.Flags().StringVar(&d.Reason, "why", "", "one of "+strings.Join(queue.SaidReasons(), ", ")+", which the letter says in the person's language, or a word of yours with --reason (needed)")
 	stopFlags(deny, d)
 	_ = deny.MarkFlagRequired("why")
+	lift, li := letter("lift NUMBER", "End a restriction: the person is told from when their data is used again, and on that day the systems are asked (Art. 18(3))", "lifting", queue.ActLift)
+	lift.Flags().StringVar(&li.Reason, "why", "", "as for deny, as accurate or compelling-grounds (needed)")
+	lift.Flags().StringVar(&li.UntilOn, "from", "", "the day it ends, as 2026-12-24; default in a week")
+	_ = lift.MarkFlagRequired("why")
 	for _, x := range []struct {
 		cmd *cobra.Command
 		o   *caseOrder
-	}{{extend, e}, {deny, d}} {
+	}{{extend, e}, {deny, d}, {lift, li}} {
 		because := x.cmd.Flags().String("reason", "", "half a sentence after \"because\", in the person's language")
 		inner := x.cmd.RunE
 		x.cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -231,7 +235,7 @@ func (c *cli) letterVerbs() []*cobra.Command {
 	support, s := c.act("support NUMBER", "Hand what is no request to support, and tell the person", cobra.ExactArgs(1), "cases/support", one)
 	support.Flags().StringVar(&s.Note, "note", "", "remark for the record")
 	back, _ := c.act("take-back NUMBER LETTER", "Stop a letter that has not left yet", cobra.ExactArgs(2), "cases/take-back", numbered)
-	return []*cobra.Command{reply, extend, deny, clarify, forward, support, back}
+	return []*cobra.Command{reply, extend, deny, lift, clarify, forward, support, back}
 }
 
 func withValue(v map[string]string, key, value string) map[string]string {

@@ -70,7 +70,7 @@ type ConnectorConfig struct {
 	Name        string   `toml:"name"`
 	Type        string   `toml:"type"`        // webhook, command, task
 	Controllers []string `toml:"controllers"` // none: all
-	Verbs       []string `toml:"verbs"`       // lookup, export, erase, verify, rectify, restrict, marketing.stopped, inform-recipients
+	Verbs       []string `toml:"verbs"`       // lookup, export, erase, verify, rectify, restrict, lift-restriction, marketing.stopped, inform-recipients
 	Labels      []string `toml:"labels"`      // only in cases that ask for one of these; none: all
 	URL         string   `toml:"url"`         // of a webhook: https, or http on loopback
 	Secret      Secret   `toml:"secret"`      // whsec_ and base64 of 24 to 64 octets

@@ -66,7 +66,8 @@ type Order struct {
 	DryRun  bool              // ask what would happen
 	Approve string            // for Erase: the case number, typed by the approver
 
-	colleague *Ask // instead of the systems connected
+	colleague *Ask   // instead of the systems connected
+	of        string // for Lift: the system that restricted, connected or not
 }
 
 // Flags of fulfilment.
@@ -147,6 +148,8 @@ func (q *Queue) mayOrder(c *Case, o Order, who address.Address) error {
 		return fmt.Errorf("%w: an operator has to", ErrOrder)
 	case len(systems) == 0 && o.colleague == nil:
 		return fmt.Errorf("%w: no system is connected for %s", ErrOrder, o.Verb)
+	case o.Verb == fulfil.Lift:
+		return fmt.Errorf("%w: the person is told before a restriction ends (Art. 18(3)): announce it, the systems are asked when it is over", ErrOrder)
 	case who.IsZero():
 		return fmt.Errorf("%w: no address is known", ErrOrder)
 	case o.DryRun || o.Verb == fulfil.Lookup || o.Verb == fulfil.Stop:
@@ -236,6 +239,15 @@ func (q *Queue) ask(ctx context.Context, no string, o Order, who address.Address
 		systems := q.systems(c, o.Verb)
 		if o.colleague != nil {
 			systems = []Connection{o.colleague.connection()}
+		}
+		switch {
+		case o.Verb == fulfil.Lift:
+			if ch.before[liftAt] == "" {
+				return fmt.Errorf("%w: the end of the restriction in case %s was called off", ErrOrder, no)
+			}
+			systems = named(systems, o.of)
+		case o.Verb == fulfil.Restrict && !o.DryRun:
+			ch.extra[liftAt] = "" // restricted anew: what was announced is off
 		}
 		for _, s := range systems {
 			t := Task{Index: n, Key: no + ":" + strconv.Itoa(n) + ":" + string(o.Verb), System: s.Connector.Name(), Verb: o.Verb, DryRun: o.DryRun, Asked: q.o.Now()}

@@ -100,6 +100,9 @@ func (q *Queue) remind(ctx context.Context, no, kind string) error {
 	if n, ok := strings.CutPrefix(kind, remindTask); ok {
 		return q.remindTask(ctx, no, n)
 	}
+	if kind == remindLift {
+		return q.lift(ctx, no)
+	}
 	if kind == remindPackage {
 		return q.endPackage(ctx, no)
 	}

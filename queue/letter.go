@@ -29,12 +29,13 @@ type Draft struct {
 	Text     string       // free text, sent as written under the controller's foot
 	Language string       // BCP 47; default the person's
 	To       address.Address
-	Effect   Action // ActAnswer, ActDeny, ActExtend, ActAsk, or ActSent for none
+	Effect   Action // ActAnswer, ActDeny, ActExtend, ActAsk, ActLift, or ActSent for none
 	Reason   string // from a closed set; needed for deny and extend
 	Actor    string // "operator:<name>" or "rule"
 	Note     string
-	Ending   Ending // for ActDeny: what becomes of the stop that a request for erasure placed
-	Seen     int    // mails of the case that were seen when it was written; 0: all there are
+	Ending   Ending    // for ActDeny: what becomes of the stop that a request for erasure placed
+	Seen     int       // mails of the case that were seen when it was written; 0: all there are
+	From     time.Time // for ActLift: when the restriction ends; default Queue.LiftFrom
 }
 
 // reasonPhrases are the reasons of an extension or refusal that the catalogue
@@ -76,6 +77,7 @@ type Letter struct {
 	Step     reply.Step
 	At       time.Time // not before
 	Due      time.Time // new due date of an extension
+	From     time.Time // when a restriction ends
 	Ending   Ending    // what becomes of the stop that a request for erasure placed
 	Mails    int       // of the case that it answers: what came since is not answered by it
 }
@@ -120,6 +122,11 @@ func (q *Queue) Preview(ctx context.Context, number string, d Draft) (Letter, er
 	}
 	if err := q.outcomes(ctx, &c, &d); err != nil {
 		return Letter{}, err
+	}
+	if d.Effect == ActLift {
+		if err := q.mayLift(ctx, &c, &d); err != nil {
+			return Letter{}, err
+		}
 	}
 	return q.write(&c, d)
 }
@@ -205,7 +212,7 @@ func (q *Queue) write(c *Case, d Draft) (Letter, error) {
 		return l, fmt.Errorf("%w: case %s has no address to write to", ErrDraft, c.Number)
 	}
 	l.Language = q.texts().Pick(d.Language, c.Language, controller.Language)
-	if (d.Effect == ActDeny || d.Effect == ActExtend) && d.Reason == "" {
+	if (d.Effect == ActDeny || d.Effect == ActExtend || d.Effect == ActLift) && d.Reason == "" {
 		return l, fmt.Errorf("%w: %s needs a reason", ErrDraft, d.Effect)
 	}
 	values, err := q.letterValues(c, controller, &l, d)
@@ -250,6 +257,11 @@ func (q *Queue) letterValues(c *Case, controller stream.Controller, l *Letter, d
 		_, loc := q.seat(controller)
 		l.Due = end
 		values["new"] = q.texts().Date(l.Language, end.In(loc))
+	}
+	if d.Effect == ActLift {
+		_, loc := q.seat(controller)
+		l.From = d.From
+		values["from"] = q.texts().Date(l.Language, d.From.In(loc))
 	}
 	if phrase := reasonPhrases[d.Reason]; phrase != "" {
 		if values["reason"], err = q.texts().Phrase(l.Language, "reason_"+phrase, nil); err != nil {
@@ -452,6 +464,9 @@ func (q *Queue) effect(c *Case, ch *changing, l Letter, data map[string]string) 
 		ch.due, ch.unremind = millis(l.Due), clockReminders(c.Number)
 		ch.remind = remindMembers(c.Number, p.reminders(q.o.Now()), q.o.Now())
 		e.Data["due"] = millis(l.Due)
+	}
+	if l.Effect == ActLift {
+		announceLift(c, ch, l, e.Data)
 	}
 	ch.events = append(ch.events, e)
 	q.endStop(c, ch, l.Actor, l.Ending)

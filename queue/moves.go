@@ -42,7 +42,7 @@ var reasoned = []Action{ActClose, ActForward, ActMerge, ActWithdraw, ActReopen, 
 
 // byLetter are the actions that happen when a letter left; ActAnswer may also
 // have happened on paper.
-var byLetter = []Action{ActDeny, ActExtend, ActAsk}
+var byLetter = []Action{ActDeny, ActExtend, ActAsk, ActLift}
 
 // onPaper are reasons for an answer that was no mail.
 var onPaper = []string{"by-post", "by-phone", "in-person", "by-portal"}
@@ -273,6 +273,9 @@ func (q *Queue) undeliverable(ctx context.Context, no, status, once string) erro
 		controller = c.Controller
 		c.addFlag(FlagUndeliverable)
 		e := Event{Actor: "rule", Action: ActBounced, Reason: "bounced", Data: map[string]string{"status": status}}
+		if ch.before[liftAt] != "" { // it may be the notice: who was not told stays restricted
+			ch.extra[liftAt], e.Data["lift"] = "", "called-off"
+		}
 		if to, err := next(c.State, ActBounced); err == nil && to != c.State {
 			was := c.State
 			c.State, c.EndedAt = to, time.Time{}

@@ -103,7 +103,8 @@ func openOrder(key *vault.Key, f map[string]string, no string, index int) (order
 // lost it. Labels don't count here: they may have been corrected since.
 func (q *Queue) connector(c *Case, t Task) fulfil.Connector {
 	for _, s := range q.rules().Connections {
-		if s.Connector.Name() == t.System && (s.Controller == "" || s.Controller == c.Controller) {
+		able := t.Verb != fulfil.Lift || slices.Contains(s.Verbs, fulfil.Lift) // asked of who restricted, whatever else they can
+		if s.Connector.Name() == t.System && (s.Controller == "" || s.Controller == c.Controller) && able {
 			return s.Connector
 		}
 	}
@@ -198,9 +199,10 @@ func (q *Queue) result(ctx context.Context, no, key string, o fulfil.Outcome, ac
 }
 
 // waits tells whether the case waits for this task.
-// Recipients are told beside the answer, which need not wait for it (Art. 19).
+// Recipients are told beside the answer, which need not wait for it (Art. 19);
+// a restriction ends after it.
 func (t Task) waits() bool {
-	return !t.DryRun && t.Verb != fulfil.Stop && t.Verb != fulfil.Lookup && t.Verb != fulfil.Inform
+	return !t.DryRun && t.Verb != fulfil.Stop && t.Verb != fulfil.Lookup && t.Verb != fulfil.Inform && t.Verb != fulfil.Lift
 }
 
 // settle ends the wait when every system of the order answered; with a failure

@@ -62,13 +62,14 @@ const (
 	ActPropose  Action = "propose"  // an act that needs a second operator
 	ActPackage  Action = "package"  // the copy of the data was put together, ticked or released
 	ActFetched  Action = "fetched"  // the person fetched it, or tried to
+	ActLift     Action = "lift"     // the person was told when the restriction ends, or it ended (Art. 18(3))
 	ActDestroy  Action = "destroy"  // a file that came with a mail was destroyed
 )
 
 // allActions are for those who subscribe to them.
 var allActions = []Action{ActOpen, ActAttach, ActStart, ActAsk, ActIdentify, ActWait, ActResume, ActExtend, ActAnswer, ActBounced, ActClose, ActDeny,
 	ActForward, ActMerge, ActWithdraw, ActReopen, ActSuppress, ActHold, ActReceipt, ActSilent, ActRemind, ActAlert, ActLabel, ActPaused, ActSent, ActTaken,
-	ActUnsent, ActUnsure, ActRelease, ActDo, ActResult, ActAssign, ActNote, ActPropose, ActPackage, ActFetched, ActDestroy}
+	ActUnsent, ActUnsure, ActRelease, ActDo, ActResult, ActAssign, ActNote, ActPropose, ActPackage, ActFetched, ActLift, ActDestroy}
 
 // ErrMove says that an action is not legal in the state the case is in.
 var ErrMove = errors.New("not possible in this state")

@@ -44,7 +44,7 @@ var access = map[string]string{
 	"POST /cases/{no}/collect": "op", "POST /cases/{no}/colleague": "op", "POST /cases/{no}/tasks/{n}/link": "op", "POST /cases/{no}/split": "op", "POST /cases/{no}/legal-hold": "op",
 	"POST /cases/{no}/hold": "op", "POST /cases/{no}/result": "op", "POST /cases/{no}/editing": "op", "POST /cases/{no}/approval": "op",
 	"GET /cases/{no}/erase": "opu", "POST /cases/{no}/erase/dry": "op", "POST /cases/{no}/erase/ask": "op", "POST /cases/{no}/erase/approve": "p",
-	"POST /cases/{no}/breach": "op", "POST /cases/{no}/weighing": "op", "GET /cases/{no}/marketing": "op", "POST /cases/{no}/marketing": "op",
+	"POST /cases/{no}/breach": "op", "POST /cases/{no}/weighing": "op", "POST /cases/{no}/lifting": "op", "GET /cases/{no}/marketing": "op", "POST /cases/{no}/marketing": "op",
 	"GET /cases/{no}/denial": "p", "POST /cases/{no}/denial": "p",
 	"GET /cases/{no}/package": "opu", "GET /cases/{no}/package/files/{id}": "opu", "POST /cases/{no}/package/build": "op", "POST /cases/{no}/package/tick": "op",
 	"POST /cases/{no}/package/checklist": "op", "POST /cases/{no}/package/release": "op", "POST /cases/{no}/package/code": "op",

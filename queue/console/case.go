@@ -16,38 +16,40 @@ import (
 
 // caseView is what the page of a case shows.
 type caseView struct {
-	Breach   *breachView
-	Stop     *stopView
-	Case     *queue.Case
-	Heading  string
-	Badges   []badge
-	Pace     queue.Pace
-	Clock    caseClock
-	Next     nextStep
-	Mails    []mailView
-	Letters  []letterView
-	Events   []eventView
-	Tasks    []taskView
-	Holds    []holdView
-	Approval *approvalView
-	Earlier  []row
-	Reply    replyView
-	Language string // in the visitor's words
-	From     string // address of the person, "" where unknown
-	FromName string
-	People   []string
-	Labels   []labelChoice
-	Acts     map[string]bool // acts that may be done now
-	ReadOnly bool
-	Editing  string // another user who is at it now
-	Company  string
-	Reasons  map[string][]string // closed sets for the forms
-	More     []string            // acts of the menu
-	Known    string              // systems that know the person
-	Flags    []string            // in words
-	Held     bool                // a legal hold is on
-	FourDeny bool
-	Proofs   bool
+	Breach      *breachView
+	Stop        *stopView
+	Case        *queue.Case
+	Heading     string
+	Badges      []badge
+	Pace        queue.Pace
+	Clock       caseClock
+	Next        nextStep
+	Mails       []mailView
+	Letters     []letterView
+	Events      []eventView
+	Tasks       []taskView
+	Holds       []holdView
+	Approval    *approvalView
+	Earlier     []row
+	Reply       replyView
+	Restricting string // systems that only store the data now
+	LiftFrom    string // day offered for the end of that
+	Language    string // in the visitor's words
+	From        string // address of the person, "" where unknown
+	FromName    string
+	People      []string
+	Labels      []labelChoice
+	Acts        map[string]bool // acts that may be done now
+	ReadOnly    bool
+	Editing     string // another user who is at it now
+	Company     string
+	Reasons     map[string][]string // closed sets for the forms
+	More        []string            // acts of the menu
+	Known       string              // systems that know the person
+	Flags       []string            // in words
+	Held        bool                // a legal hold is on
+	FourDeny    bool
+	Proofs      bool
 }
 
 // caseClock is the time of a case.
@@ -153,10 +155,18 @@ func (v *visit) showCase(data map[string]any, typed replyForm) error {
 	for _, l := range labels {
 		cv.Labels = append(cv.Labels, labelChoice{l, slices.Contains(k.Labels, l), score(k.Mails, l)})
 	}
+	if slices.ContainsFunc(cv.Tasks, func(t taskView) bool { return t.Verb == fulfil.Restrict }) {
+		systems, err := v.c.d.Cases.Restricting(v.ctx(), k.Number)
+		if err != nil {
+			return err
+		}
+		cv.Restricting = strings.Join(systems, ", ")
+	}
+	cv.LiftFrom = v.c.d.Cases.LiftFrom(k.Controller).Format(time.DateOnly)
 	cv.Acts = v.acts(cv)
-	cv.Reasons = map[string][]string{"extend": extendReasons, "deny": denyReasons, "identify": waiveReasons, "wait": waitReasons, "paper": paperReasons, "close": closeReasons, "withdraw": withdrawReasons, "reopen": reopenReasons}
+	cv.Reasons = map[string][]string{"extend": extendReasons, "lift": liftReasons, "deny": denyReasons, "identify": waiveReasons, "wait": waitReasons, "paper": paperReasons, "close": closeReasons, "withdraw": withdrawReasons, "reopen": reopenReasons}
 	cv.Held, cv.FourDeny, cv.Proofs = slices.Contains(k.Flags, queue.FlagLegalHold), v.c.d.Cases.FourEyes(k.Controller, queue.EyesDeny), v.c.d.Prover != nil
-	for _, name := range []string{"extend", "deny", "identify", "wait", "weigh", "colleague", "paper", "close", "merge", "split", "forward", "withdraw", "reopen"} {
+	for _, name := range []string{"extend", "deny", "identify", "wait", "weigh", "lift", "colleague", "paper", "close", "merge", "split", "forward", "withdraw", "reopen"} {
 		if cv.Acts[name] {
 			cv.More = append(cv.More, strings.Replace(name, "forward", "support", 1))
 		}
@@ -369,6 +379,7 @@ func (v *visit) acts(cv *caseView) map[string]bool {
 		return map[string]bool{}
 	}
 	k := cv.Case
+	weighed := slices.Contains(k.Flags, queue.FlagWeighed)
 	live, open := k.State.Live(), k.State == queue.Received || k.State == queue.Opened
 	return map[string]bool{
 		"start": k.State == queue.Received, "reply": cv.From != "", "deny": live, "extend": !cv.Clock.ExtendTo.IsZero(),
@@ -380,7 +391,8 @@ func (v *visit) acts(cv *caseView) map[string]bool {
 		"erase":     live && slices.Contains(k.Labels, classifier.Erasure),
 		"collect":   live && len(v.c.d.Cases.Systems(k, exportVerb)) > 0,
 		"paper":     live,
-		"weigh":     live && slices.Contains(k.Labels, classifier.Objection) && !slices.Contains(k.Flags, queue.FlagWeighed),
+		"weigh":     live && slices.Contains(k.Labels, classifier.Objection) && !weighed,
+		"lift":      cv.From != "" && !(weighed && live) && (cv.Restricting != "" || weighed || slices.Contains(k.Labels, classifier.Restriction)),
 		"colleague": live && v.c.d.Cases.CanChallenge(k.Controller), // needs the address of the pages
 	}
 }

@@ -154,6 +154,20 @@ func TestWeighing(t *testing.T) {
 	w.work(func() bool { return w.state(refused) == queue.Denied })
 	told("because our compelling legitimate grounds override your interests, rights and freedoms. You can lodge a complaint with the supervisory authority (")
 	told(") or go to court.")
+
+	// What was restricted meanwhile is used again, but not before they are told.
+	path, day := "/cases/"+refused, w.q.LiftFrom("shop").Format(time.DateOnly)
+	require.Contains(t, b.get(path), `value="`+day+`"`)
+	for _, form := range []url.Values{{"reason": {"made-up"}, "from": {day}}, {"reason": {"compelling-grounds"}, "from": {"soon"}}} {
+		resp, _ := b.post(path+"/lifting", form)
+		require.Equal(t, http.StatusBadRequest, resp.StatusCode)
+	}
+	resp, _ = b.post(path+"/lifting", url.Values{"reason": {"compelling-grounds"}, "from": {w.Now().Format(time.DateOnly)}})
+	require.Equal(t, http.StatusConflict, resp.StatusCode, "today is too late")
+	b.done(path+"/lifting", url.Values{"reason": {"compelling-grounds"}, "from": {day}})
+	w.later(31 * time.Second)
+	w.work(func() bool { return strings.Contains(b.get(path), "Told: the restriction ends on") })
+	told("we will use your data again, because our compelling legitimate grounds override")
 }
 
 // A letter is previewed in the person's language and the operator's, held back,

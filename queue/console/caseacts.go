@@ -19,6 +19,7 @@ import (
 var (
 	closeReasons    = []string{"done", "no-request", "duplicate", "not-ours"}
 	denyReasons     = []string{"manifestly-unfounded", "excessive", "not-identified", "legal-obligation", "legal-claims", "rights-of-others", "freedom-of-expression", "public-interest", "no-ground", "compelling-grounds", "accurate"}
+	liftReasons     = []string{"accurate", "compelling-grounds"}
 	extendReasons   = []string{"complex", "many-requests"}
 	waiveReasons    = []string{"known-customer", "seen-in-person", "called-back", "agent-with-power"}
 	reopenReasons   = []string{"incomplete", "wrong", "person-wrote"}
@@ -262,6 +263,23 @@ func (c *Console) extend(v *visit) error {
 	}
 	return v.act(func(ctx context.Context, no string) error {
 		_, _, err := c.d.Cases.Reply(ctx, no, queue.Draft{Step: reply.Extension, Effect: queue.ActExtend, Reason: reason, Actor: v.user.Actor(), Values: because(words)})
+		return err
+	}, "held")
+}
+
+// lift announces the end of a restriction; with words of one's own they say why
+// (Art. 18(3)).
+func (c *Console) lift(v *visit) error {
+	reason, words := v.field("reason"), oneLine(v.field("words"))
+	if !slices.Contains(liftReasons, reason) {
+		return errForm
+	}
+	return v.act(func(ctx context.Context, no string) error {
+		from, err := c.d.Cases.DayOf(ctx, no, v.field("from"))
+		if err != nil {
+			return errForm
+		}
+		_, _, err = c.d.Cases.Reply(ctx, no, queue.Draft{Step: reply.Lifting, Effect: queue.ActLift, Reason: reason, From: from, Actor: v.user.Actor(), Values: because(words)})
 		return err
 	}, "held")
 }

@@ -103,6 +103,7 @@ var routes = []route{
 	{method: "POST", path: "/cases/{no}/split", need: auth.Work(), serve: (*Console).splitCase},
 	{method: "POST", path: "/cases/{no}/legal-hold", need: auth.Work(), serve: (*Console).legalHold},
 	{method: "POST", path: "/cases/{no}/weighing", need: auth.Work(), serve: (*Console).weigh},
+	{method: "POST", path: "/cases/{no}/lifting", need: auth.Work(), serve: (*Console).lift},
 	{method: "POST", path: "/cases/{no}/breach", need: auth.Work(), serve: (*Console).breach},
 	{method: "GET", path: "/cases/{no}/marketing", need: auth.Work(), serve: (*Console).marketingPage},
 	{method: "POST", path: "/cases/{no}/marketing", need: auth.Work(), serve: (*Console).decideStop},

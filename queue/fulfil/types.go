@@ -18,13 +18,14 @@ const (
 	Verify   Verb = "verify"            // is it gone (ST-4)
 	Rectify  Verb = "rectify"           // correct it (Art. 16)
 	Restrict Verb = "restrict"          // store only (Art. 18)
+	Lift     Verb = "lift-restriction"  // the restriction ends, the person was told before (Art. 18(3))
 	Stop     Verb = "marketing.stopped" // advertising ended here: stop it elsewhere (Art. 21(3))
 	Inform   Verb = "inform-recipients" // tell those who got the data (Art. 19)
 )
 
 // Verbs lists all of them.
 func Verbs() []Verb {
-	return []Verb{Lookup, Export, Erase, Verify, Rectify, Restrict, Stop, Inform}
+	return []Verb{Lookup, Export, Erase, Verify, Rectify, Restrict, Lift, Stop, Inform}
 }
 
 // Status is what a system says it did.

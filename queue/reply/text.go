@@ -35,6 +35,7 @@ const (
 	Rectified  Step = "rectified"  // what was corrected
 	Restricted Step = "restricted" // data is stored only (GDPR Art. 18)
 	Upheld     Step = "upheld"     // processing objected to has ended (Art. 21(1))
+	Lifting    Step = "lifting"    // from when restricted data is used again (Art. 18(3))
 	Nothing    Step = "nothing"    // no data is held
 	Denied     Step = "denied"     // refused, with remedies (Art. 12(4))
 	Forwarded  Step = "forwarded"  // handed to who is responsible
@@ -44,7 +45,7 @@ const (
 
 // Steps lists all of them.
 func Steps() []Step {
-	return []Step{Receipt, Stopped, Identity, Unproven, Extension, Ready, Erased, Rectified, Restricted, Upheld, Nothing, Denied, Forwarded, Clarify, Status}
+	return []Step{Receipt, Stopped, Identity, Unproven, Extension, Ready, Erased, Rectified, Restricted, Upheld, Lifting, Nothing, Denied, Forwarded, Clarify, Status}
 }
 
 // Values fill the placeholders of a text, by name without braces.

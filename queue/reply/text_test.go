@@ -53,7 +53,7 @@ var tone = map[string]struct {
 var sample = Values{
 	"no": "PC-7K3Q-X9MD", "date": "DATE", "due": "DUE", "controller": "Example Shop", "time": "TIME", "other_channels": "OTHER", "undo": "UNDO",
 	"right": "RIGHT", "n": "14", "link": "https://mail.example.org/case/abcdefghij", "authority": "AUTHORITY", "new": "NEW", "reason": "REASON",
-	"until": "UNTIL", "code_way": "WAY", "today": "TODAY", "systems": "SYSTEMS", "kept": "KEPT", "receiver": "RECEIVER", "question": "QUESTION", "processing": "PROCESSING",
+	"until": "UNTIL", "code_way": "WAY", "today": "TODAY", "systems": "SYSTEMS", "kept": "KEPT", "receiver": "RECEIVER", "question": "QUESTION", "processing": "PROCESSING", "from": "FROM",
 	"foot": "Example Shop\nMarktplatz 1",
 }
 
@@ -151,7 +151,7 @@ func TestReasonsAreSaidInEveryLanguage(t *testing.T) {
 			seen[phrase] = true
 			v := maps.Clone(sample)
 			v["reason"] = phrase
-			for _, step := range []Step{Extension, Denied} {
+			for _, step := range []Step{Extension, Denied, Lifting} {
 				_, text, err := c.Render(code, v, step)
 				require.NoError(t, err)
 				require.Contains(t, strings.Join(strings.Fields(text), " "), phrase)

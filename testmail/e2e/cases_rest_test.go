@@ -70,6 +70,13 @@ assist_within = "2d"
 	mail := strings.Join(strings.Fields(plain(t, s.data("dora@example.net"))), " ")
 	require.Contains(t, mail, "because our compelling legitimate grounds override your interests, rights and freedoms.")
 	require.Contains(t, mail, "the supervisory authority", "where to complain (Art. 12(4))")
+	require.Contains(t, s.fails("cases", "lift", no, "--why", "compelling-grounds", "--from", "2020-01-01"), "told before")
+	require.Contains(t, s.run("cases", "lift", no, "--why", "compelling-grounds", "--preview"), "we will use your data again")
+	s.run("cases", "lift", no, "--why", "compelling-grounds", "--as", "eve")
+	s.until(no, "the person to be told when the restriction ends", func(k shown) bool {
+		last := k.Letters[len(k.Letters)-1]
+		return last.Effect == "lift" && last.Status == "sent"
+	})
 
 	// A customer wants an agreement: template, checklist, register (Art. 28(3)).
 	no = s.open("legal@customer.example.com", "Data processing agreement", "Dear team,\r\n\r\nas your customer we need a signed data processing agreement under Article 28\r\nGDPR and your current list of sub-processors before we go live.\r\n\r\nBest regards\r\nProcurement", "dpa_request")

@@ -353,7 +353,7 @@ type denialRequest struct {
 	endingRequest
 }
 
-func (c *call) reasoned(r reasonedRequest, template reply.Step, effect queue.Action, e queue.Ending) (answer, error) {
+func (c *call) reasoned(r reasonedRequest, template reply.Step, effect queue.Action, e queue.Ending, from time.Time) (answer, error) {
 	var values reply.Values
 	switch {
 	case r.Because != "":
@@ -364,7 +364,7 @@ func (c *call) reasoned(r reasonedRequest, template reply.Step, effect queue.Act
 	if r.Reason == "" {
 		return answer{}, bad("reason", "is needed: a short word for the record")
 	}
-	return c.letter(queue.Draft{Step: template, Values: values, Effect: effect, Reason: r.Reason, Language: r.Language, Note: r.Note, Ending: e}, "", false)
+	return c.letter(queue.Draft{Step: template, Values: values, Effect: effect, Reason: r.Reason, Language: r.Language, Note: r.Note, Ending: e, From: from}, "", false)
 }
 
 // extend prolongs the period, with notice and reason (GDPR Art. 12(3)).
@@ -373,7 +373,32 @@ func extend(c *call) (answer, error) {
 	if err := c.read(&r); err != nil {
 		return answer{}, err
 	}
-	return c.reasoned(r, "extension", queue.ActExtend, queue.Ending{})
+	return c.reasoned(r, "extension", queue.ActExtend, queue.Ending{}, time.Time{})
+}
+
+type liftRequest struct {
+	reasonedRequest
+	From string `json:"from"` // the day it ends, default in a week
+}
+
+// lift tells the person from when restricted data is used again; on that day the
+// systems are asked (GDPR Art. 18(3)).
+func lift(c *call) (answer, error) {
+	var r liftRequest
+	if err := c.read(&r); err != nil {
+		return answer{}, err
+	}
+	k, _, err := c.open()
+	if err != nil {
+		return answer{}, err
+	}
+	var from time.Time
+	if r.From != "" {
+		if from, err = c.a.d.Cases.DayOf(c.ctx(), k.Number, r.From); err != nil {
+			return answer{}, bad("from", "is no day: write it as 2026-12-24")
+		}
+	}
+	return c.reasoned(r.reasonedRequest, reply.Lifting, queue.ActLift, queue.Ending{}, from)
 }
 
 // deny refuses, naming authority and court (GDPR Art. 12(4)). Where the
@@ -387,5 +412,5 @@ func deny(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return c.reasoned(r.reasonedRequest, "denied", queue.ActDeny, e)
+	return c.reasoned(r.reasonedRequest, "denied", queue.ActDeny, e, time.Time{})
 }

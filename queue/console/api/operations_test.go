@@ -395,6 +395,15 @@ var trials = map[string]func(w *trialWorld, c *client){
 		c.repeated("POST", "/cases/"+no+"/extension", object{"reason": "complexity", "because": "many systems have to be asked"}, 202, nil)
 		c.wrong("POST", "/cases/"+no+"/extension", object{"reason": "my-own-word"}, "invalid") // who asked would read no reason
 	},
+	"lift": func(w *trialWorld, c *client) {
+		no := w.known(classifier.Restriction)
+		path := "/cases/" + no + "/lifting"
+		c.repeated("POST", path, object{"reason": "accurate"}, 202, nil)
+		c.wrong("POST", path, object{"reason": "my-own-word"}, "invalid")
+		c.wrong("POST", path, object{"reason": "accurate", "from": "soon"}, "invalid")
+		c.wrong("POST", path, object{"reason": "accurate", "from": "2020-01-01"}, "invalid")                      // told after it ended
+		c.wrong("POST", "/cases/"+w.known(classifier.Access)+"/lifting", object{"reason": "accurate"}, "invalid") // nothing is restricted
+	},
 	"propose": func(w *trialWorld, c *client) {
 		no := w.known(classifier.Erasure)
 		c.repeated("POST", "/cases/"+no+"/proposals", object{"act": "erase", "note": "all systems know them"}, 204, nil)

@@ -58,6 +58,7 @@ var routes = []route{
 	{method: "DELETE", path: "/cases/{number}/replies/{index}", operation: "takeBackReply", scope: CasesWrite, serve: takeBack},
 	{method: "POST", path: "/cases/{number}/extension", operation: "extend", scope: CasesWrite, serve: extend},
 	{method: "POST", path: "/cases/{number}/denial", operation: "deny", scope: CasesWrite, serve: deny},
+	{method: "POST", path: "/cases/{number}/lifting", operation: "lift", scope: CasesWrite, serve: lift},
 	{method: "POST", path: "/cases/{number}/proposals", operation: "propose", scope: CasesWrite, serve: propose},
 	{method: "POST", path: "/cases/{number}/orders", operation: "order", scope: CasesWrite, serve: order},
 	{method: "POST", path: "/cases/{number}/erasure", operation: "approveErasure", scope: CasesApprove, serve: approveErasure},
