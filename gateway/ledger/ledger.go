@@ -78,6 +78,7 @@ type Ledger struct {
 	persons *persons
 	counter atomic.Uint64 // last outbox number given
 	wake    chan struct{}
+	floor   atomic.Uint64 // outbox numbers up to here are in the tree (settle)
 
 	seq       sync.Mutex // one who changes tree, keys or index at a time
 	size      uint64     // records in the tree
@@ -87,6 +88,8 @@ type Ledger struct {
 	low       uint64     // outbox numbers up to here were seen in order
 	published time.Time
 	fullScan  time.Time
+	seen      [2]uint64 // low of a moment ago, and of one before
+	seenAt    time.Time // when seen[0] was
 	anchored  time.Time // last try to hand an anchor out
 }
 

@@ -99,6 +99,32 @@ func TestStagedAndSequencedAreFound(t *testing.T) {
 	require.ErrorIs(t, l.Query(t.Context(), Filter{}, func(Entry) error { return fault }), fault)
 }
 
+// A query begins above what was moved a while ago, finds all the same what is
+// staged, and what was staged early and became durable late once it is moved.
+func TestQueryBeginsAboveWhatWasMoved(t *testing.T) {
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	db := memStore(t)
+	l := open(t, db, t.TempDir(), Options{Now: func() time.Time { return now }})
+	late := db.NewBatch()
+	defer late.Close()
+	require.NoError(t, l.Stage(late, verdict(0)))
+	for n := 1; n <= 8; n++ {
+		require.NoError(t, l.Append(t.Context(), verdict(n)))
+		require.Len(t, all(t, l, Filter{}), n)
+		require.NoError(t, l.pass(t.Context(), false))
+		require.Len(t, all(t, l, Filter{}), n)
+		if n%2 == 0 { // two looks a second
+			now = now.Add(time.Second)
+		}
+	}
+	require.EqualValues(t, 3, l.floor.Load(), "what was moved two seconds ago")
+	require.NoError(t, late.Commit(pebble.NoSync))
+	now = now.Add(time.Second)
+	require.NoError(t, l.pass(t.Context(), false))
+	require.Len(t, all(t, l, Filter{}), 9)
+	require.Len(t, all(t, l, Filter{Ref: "spool-0"}), 1)
+}
+
 // A record that comes again by its id is one record, staged or sequenced.
 func TestIdempotentByID(t *testing.T) {
 	l := open(t, memStore(t), t.TempDir(), Options{})

@@ -62,10 +62,11 @@ func (l *Ledger) pass(ctx context.Context, sign bool) error {
 
 func (l *Ledger) passLocked(ctx context.Context, sign bool) error {
 	now := l.opts.Now()
+	full, low := false, l.low
 	// A batch may commit after one with higher numbers: look from the start
 	// now and then. In between the scan need not step over deleted keys.
 	if sign || now.Sub(l.fullScan) >= l.opts.Publish || now.Before(l.fullScan) {
-		l.low, l.fullScan = 0, now
+		full, l.low, l.fullScan = true, 0, now
 	}
 	for {
 		n, err := l.move()
@@ -79,6 +80,9 @@ func (l *Ledger) passLocked(ctx context.Context, sign bool) error {
 			return nil
 		}
 	}
+	if full {
+		l.settle(now, low)
+	}
 	due := now.Sub(l.published) >= l.opts.Publish || now.Before(l.published)
 	// A day on which nothing was recorded has its anchor too: that it is not
 	// missing can be watched.
@@ -89,6 +93,21 @@ func (l *Ledger) passLocked(ctx context.Context, sign bool) error {
 		}
 	}
 	return l.anchor(ctx, now)
+}
+
+// lateCommit is more time than passes between staging a record and its commit.
+const lateCommit = time.Second
+
+// settle raises the floor after a look from the start, low being how far the
+// looks before it had come: what was staged lateCommit before that look and is
+// durable was moved by it. So a query need not step over the keys of all that
+// was moved since the store's last flush.
+func (l *Ledger) settle(now time.Time, low uint64) {
+	if age := now.Sub(l.seenAt); age >= 0 && age < lateCommit {
+		return
+	}
+	l.floor.Store(l.seen[1])
+	l.seen, l.seenAt = [2]uint64{max(low, l.seen[0]), l.seen[0]}, now
 }
 
 // sequence is one batch on its way from the outbox into the tree.
