@@ -90,6 +90,7 @@ type Console struct {
 	counts   map[string]counts // of the rail, by user and roles
 	index    *queue.Index
 	verify   *verifyJob
+	looks    looks
 	logins   *prometheus.CounterVec
 	took     *prometheus.HistogramVec
 }

@@ -81,12 +81,6 @@ type deletion struct {
 	Held   string
 }
 
-// viewCount is how often somebody looked at something.
-type viewCount struct {
-	Actor, What string
-	Count       int
-}
-
 // proof shows the state of the ledger, who looked, and what was deleted.
 func (c *Console) proof(v *visit) error { return v.showProof(map[string]any{}) }
 
@@ -164,37 +158,6 @@ func (v *visit) deletions(m month) ([]deletion, error) {
 		return nil, fmt.Errorf("read deletion runs: %w", err)
 	}
 	slices.SortStableFunc(out, func(a, b deletion) int { return b.At.Compare(a.At) })
-	return out, nil
-}
-
-// views counts who looked at what in a month, most first.
-func (v *visit) views(m month) ([]viewCount, error) {
-	counts := map[viewCount]int{}
-	err := v.records(ledger.Filter{Kind: ledger.KindView, Since: m.From, Until: m.To}, func(e ledger.Entry) error {
-		if e.Pruned {
-			return nil
-		}
-		what := e.Action
-		if what == "view" { // as rooms below write it: the kind stands in the reason
-			what = e.Reason
-		}
-		if e.Erased {
-			what = "erased"
-		}
-		counts[viewCount{Actor: strings.TrimPrefix(e.Actor, "operator:"), What: what}]++
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read who looked: %w", err)
-	}
-	var out []viewCount
-	for k, n := range counts {
-		k.Count = n
-		out = append(out, k)
-	}
-	slices.SortFunc(out, func(a, b viewCount) int {
-		return cmp.Or(cmp.Compare(a.Actor, b.Actor), cmp.Compare(b.Count, a.Count), cmp.Compare(a.What, b.What))
-	})
 	return out, nil
 }
 

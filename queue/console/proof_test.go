@@ -66,6 +66,10 @@ func TestProofPage(t *testing.T) {
 	require.NotContains(t, page, "former")
 	require.Contains(t, visible(b.get("/proof?month=2026-09")), "former")
 	require.Contains(t, b.get("/proof"), "mx.example.org/postern")
+	require.NoError(t, o.trail.Append(ctx, ledger.Record{Time: o.Now(), Kind: ledger.KindView, Actor: "operator:otto", Action: "case", Ref: "C-4"}))
+	for range 2 {
+		require.Contains(t, visible(b.get("/proof")), "otto Case 3", "what was counted before, and what came since")
+	}
 
 	b.done("/proof/verify", nil)
 	require.Eventually(t, func() bool { return strings.Contains(b.get("/proof"), "nothing was changed, removed or inserted") }, 20*time.Second, 20*time.Millisecond)
