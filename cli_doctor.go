@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,7 +78,9 @@ func (c *cli) doctor(ctx context.Context, d doctorCall) error {
 		if err != nil {
 			return err
 		}
-		rep.Installation = append(rep.Installation, d.examinePublic(ctx, cfg))
+		for _, base := range cfg.publicURLs() {
+			rep.Installation = append(rep.Installation, d.examinePublic(ctx, base))
+		}
 		if d.stream == "" {
 			return nil
 		}
@@ -105,7 +108,7 @@ func (d doctorCall) message(ctx context.Context, cfg *Config, call caller, o pre
 	for _, s := range cfg.Streams {
 		for _, k := range cfg.Controllers {
 			if s.Name == d.stream && s.Controller == k.ID {
-				o.Postal = k.Postal
+				o.Postal, o.PublicURLs = k.Postal, []string{cfg.publicURL(k.ID)}
 			}
 		}
 	}
@@ -150,7 +153,7 @@ func (d doctorCall) await(ctx context.Context, call caller, sent doctorSent) ([]
 
 // options are what the checks may use.
 func (d doctorCall) options(cfg *Config) (preflight.Options, error) {
-	o := preflight.Options{PublicURL: cfg.Public.URL, Timeout: 20 * time.Second}
+	o := preflight.Options{PublicURLs: cfg.publicURLs(), Timeout: 20 * time.Second}
 	if d.ip != "" {
 		ip, err := netip.ParseAddr(d.ip)
 		if err != nil {
@@ -215,15 +218,26 @@ func (t directTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.Transport.RoundTrip(r)
 }
 
-// examinePublic asks for the public URL from here. Any answer will do: what it
+// publicURLs are the bases of all mailed links, the installation's first.
+func (c *Config) publicURLs() []string {
+	out := []string{c.Public.URL}
+	for _, k := range c.Controllers {
+		if base := c.publicURL(k.ID); !slices.Contains(out, base) {
+			out = append(out, base)
+		}
+	}
+	return out
+}
+
+// examinePublic asks for a public URL from here. Any answer will do: what it
 // says is looked at with a message's own link.
-func (d doctorCall) examinePublic(ctx context.Context, cfg *Config) preflight.Finding {
-	if d.offline || cfg.Public.URL == "" {
+func (d doctorCall) examinePublic(ctx context.Context, base string) preflight.Finding {
+	if d.offline || base == "" {
 		return preflight.Finding{Name: "public-url", Level: preflight.Unchecked, What: "it was not asked", Do: "run again without --offline, with public.url set"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, cfg.Public.URL+"/", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/", nil)
 	if err == nil {
 		var resp *http.Response
 		if resp, err = http.DefaultClient.Do(req); err == nil {
@@ -233,7 +247,7 @@ func (d doctorCall) examinePublic(ctx context.Context, cfg *Config) preflight.Fi
 			}
 		}
 	}
-	return judged("public-url", err, "it answers over https", "look at DNS, the TLS proxy and public.listen")
+	return judged("public-url", err, base+" answers over https", base+": look at DNS, the TLS proxy and public.listen")
 }
 
 func (c *cli) printDoctor(rep doctorReport) error {

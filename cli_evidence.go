@@ -128,7 +128,7 @@ func (n *node) signUpForm(_ context.Context, r formRequest) (pageReply, error) {
 	if err != nil {
 		return pageReply{}, err
 	}
-	action := n.cfg.Public.URL + "/s/" + st.Name
+	action := c.Base(n.cfg.Public.URL) + "/s/" + st.Name
 	if r.Language != "" {
 		action += "?lang=" + url.QueryEscape(r.Language)
 	}

@@ -122,6 +122,7 @@ type ControllerConfig struct {
 	Postal     string   `toml:"postal"`
 	Contact    string   `toml:"contact"`
 	PrivacyURL string   `toml:"privacy_url"`
+	PublicURL  string   `toml:"public_url"` // https base of its own pages and links; default public.url
 	Authority  string   `toml:"authority"`
 	Country    string   `toml:"country"`
 	Language   string   `toml:"language"`
@@ -374,6 +375,16 @@ func set[T comparable](v *T, def T) {
 	}
 }
 
+// publicURL is the base of a controller's pages and mailed links.
+func (c *Config) publicURL(controller string) string {
+	for _, k := range c.Controllers {
+		if k.ID == controller && k.PublicURL != "" {
+			return strings.TrimRight(k.PublicURL, "/")
+		}
+	}
+	return c.Public.URL
+}
+
 // streamSet builds the immutable table that the rooms share.
 func (c *Config) streamSet() (*stream.Set, error) {
 	controllers := make([]stream.Controller, len(c.Controllers))
@@ -381,6 +392,7 @@ func (c *Config) streamSet() (*stream.Set, error) {
 		controllers[i] = stream.Controller{
 			ID: k.ID, Name: k.Name, Postal: k.Postal, Contact: k.Contact, PrivacyURL: k.PrivacyURL,
 			Authority: k.Authority, Country: k.Country, Language: k.Language, TimeZone: k.TimeZone, Domains: k.Domains,
+			PublicURL: strings.TrimRight(k.PublicURL, "/"),
 		}
 	}
 	streams := make([]stream.Stream, len(c.Streams))

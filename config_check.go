@@ -226,8 +226,25 @@ func (k *checker) operator() {
 	k.networks("operator.webhook_networks", o.WebhookNetworks)
 }
 
+// ownHost wants the https address of a host of the controller's own: by it the
+// pages tell whose they are.
+func (k *checker) ownHost(key, value string, hosts map[string]bool) {
+	u, err := url.Parse(value)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		k.add(key, "%q is not an https address: mailbox providers follow no other in List-Unsubscribe (RFC 8058)", value)
+	case hosts[strings.ToLower(u.Hostname())]:
+		k.add(key, "its host is that of public.url or of another controller: leave it out, or give the controller a host of its own")
+	default:
+		hosts[strings.ToLower(u.Hostname())] = true
+	}
+}
+
 func (k *checker) controllers() {
-	seen := map[string]bool{}
+	seen, hosts := map[string]bool{}, map[string]bool{}
+	if u, err := url.Parse(k.c.Public.URL); err == nil {
+		hosts[strings.ToLower(u.Hostname())] = true
+	}
 	if len(k.c.Controllers) == 0 {
 		k.add("controller", "none is configured: name at least one [[controller]]")
 	}
@@ -247,6 +264,9 @@ func (k *checker) controllers() {
 		}
 		if len(c.Country) != 2 {
 			k.add(at+"country", "%q is not a country code: write two letters, as in DE", c.Country)
+		}
+		if c.PublicURL != "" {
+			k.ownHost(at+"public_url", c.PublicURL, hosts)
 		}
 		k.domains(at+"domains", c.Domains)
 		k.addresses(at+"operators", c.Operators)

@@ -32,7 +32,7 @@ func (r consoleRules) Settings(context.Context) (out []console.SettingGroup) {
 	years := func(key string, n int) console.Setting { return console.Setting{Key: key, Years: n} }
 	for _, k := range cfg.Controllers {
 		out = append(out, console.SettingGroup{Name: "controller", Of: k.Name, Rows: []console.Setting{
-			row("controller.id", k.ID), row("controller.postal", k.Postal), row("controller.contact", k.Contact), row("controller.privacy_url", k.PrivacyURL),
+			row("controller.id", k.ID), row("controller.postal", k.Postal), row("controller.contact", k.Contact), row("controller.privacy_url", k.PrivacyURL), row("controller.public_url", cfg.publicURL(k.ID)),
 			row("controller.authority", k.Authority), row("controller.country", k.Country), row("controller.time_zone", k.TimeZone),
 			row("controller.regime", k.Regime), row("controller.target_days", numberOrNone(k.TargetDays)), row("controller.four_eyes", strings.Join(k.FourEyes, ", ")),
 		}})

@@ -294,7 +294,7 @@ func (n *node) undoLink(controller string, subject address.SubjectID, suppressio
 	for _, s := range n.engine.Streams().Streams() {
 		if s.Controller == controller && s.Kind == stream.Marketing {
 			t := unsubscribe.Token{Subject: subject, Stream: s.Number}
-			return n.cfg.Public.URL + "/undo/" + n.codec.SealUndo(suppressionID, t, ends)
+			return n.engine.Streams().PublicURL(controller, n.cfg.Public.URL) + "/undo/" + n.codec.SealUndo(suppressionID, t, ends)
 		}
 	}
 	return ""

@@ -93,7 +93,7 @@ func (c *Config) handling(o *queue.Options) error {
 		if err != nil {
 			return err
 		}
-		o.Handling[k.ID], o.PauseIdentity[k.ID], o.LinkBase[k.ID] = h, k.PauseOnIdentity, c.Public.URL+"/case/"
+		o.Handling[k.ID], o.PauseIdentity[k.ID], o.LinkBase[k.ID] = h, k.PauseOnIdentity, c.publicURL(k.ID)+"/case/"
 		if k.ProcessorContact != "" {
 			o.Processors[k.ID] = queue.Processor{To: k.ProcessorContact, OnObjection: k.OnObjection, BreachWithin: time.Duration(k.BreachWithin)}
 		}

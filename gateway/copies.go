@@ -111,7 +111,7 @@ func (j *job) copy(ctx context.Context, g []addressee) (delivery.Copy, error) {
 		token := j.e.deps.Tokens.Seal(g[0].answer.Subject, j.st.Number, j.now)
 		c.Header = j.marketingHeader(token, extra)
 		if j.subst != nil {
-			c.Body = j.subst.apply(j.m.Body, j.e.linksOf(token))
+			c.Body = j.subst.apply(j.m.Body, j.e.linksOf(j.st, token))
 		}
 	} else if len(extra) > 0 {
 		c.Header = j.msg.hdr.Edit().Insert(j.at, extra).Bytes()
@@ -189,7 +189,7 @@ func (j *job) marketingHeader(token string, extra []byte) []byte {
 	own := make([]byte, 0, 640)
 	if !keepsUnsubscribe(j.st, m) {
 		edit.RemoveAll("List-Unsubscribe").RemoveAll("List-Unsubscribe-Post")
-		own = append(own, "List-Unsubscribe: <"+e.unsubscribeURL(token)+">,\r\n\t<mailto:u+"+token+"@"+e.opts.MailtoDomain+">\r\n"+oneClick...)
+		own = append(own, "List-Unsubscribe: <"+e.unsubscribeURL(j.st, token)+">,\r\n\t<mailto:u+"+token+"@"+e.opts.MailtoDomain+">\r\n"+oneClick...)
 	} else if !oneClickOnly(m) {
 		edit.RemoveAll("List-Unsubscribe-Post")
 		own = append(own, oneClick...)
@@ -211,10 +211,19 @@ func oneClickOnly(m *message) bool {
 	return m.count[fieldListUnsubscribePost] == 1 && m.value(fieldListUnsubscribePost) == "List-Unsubscribe=One-Click"
 }
 
-func (e *Engine) unsubscribeURL(token string) string { return e.opts.PublicURL + "/u/" + token }
-func (e *Engine) preferencesURL(token string) string { return e.opts.PublicURL + "/p/" + token }
+// publicURL is the base of the links in a stream's mail.
+func (e *Engine) publicURL(st stream.Stream) string {
+	return e.Streams().PublicURL(st.Controller, e.opts.PublicURL)
+}
+
+func (e *Engine) unsubscribeURL(st stream.Stream, token string) string {
+	return e.publicURL(st) + "/u/" + token
+}
+func (e *Engine) preferencesURL(st stream.Stream, token string) string {
+	return e.publicURL(st) + "/p/" + token
+}
 
 // linksOf are the texts that stand for the placeholders.
-func (e *Engine) linksOf(token string) links {
-	return links{e.unsubscribeURL(token), e.preferencesURL(token)}
+func (e *Engine) linksOf(st stream.Stream, token string) links {
+	return links{e.unsubscribeURL(st, token), e.preferencesURL(st, token)}
 }

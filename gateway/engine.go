@@ -224,7 +224,7 @@ func (e *Engine) checkStreams(set *stream.Set) error {
 		if st.Retired {
 			continue
 		}
-		if st.Kind == stream.Marketing && (e.deps.Tokens == nil || !strings.HasPrefix(e.opts.PublicURL, "https://") || e.opts.MailtoDomain == "") {
+		if st.Kind == stream.Marketing && (e.deps.Tokens == nil || !strings.HasPrefix(set.PublicURL(st.Controller, e.opts.PublicURL), "https://") || e.opts.MailtoDomain == "") {
 			errs = append(errs, fmt.Errorf("stream %q: marketing needs tokens, an https public URL and a mailto domain (RFC 8058)", st.Name))
 		}
 		if st.Sign == signDKIM {

@@ -281,3 +281,20 @@ func TestSubmitOwnMail(t *testing.T) {
 	_, err = b.Submit(t.Context(), Outgoing{Stream: "news", To: address.MustParse("who@example.com"), Header: []byte("From: a@example.org\r\n")})
 	require.Error(t, err, "no way round consent")
 }
+
+// A controller with a host of its own stands in its mail's links by it.
+func TestLinksAtTheControllersOwnHost(t *testing.T) {
+	b := newTestEngine(t, nil)
+	set, err := stream.NewSet([]stream.Controller{{ID: "shop", Domains: []string{"example.org"}, PublicURL: "https://mail.shop.example"}}, b.streams)
+	require.NoError(t, err)
+	require.NoError(t, b.SetStreams(set))
+	raw := bytes.Replace(letter("a@news.example.org", "X-Postern-Stream: news"), []byte("Hello there."), []byte("Off: {{unsubscribe_url}} {{preferences_url}}"), 1)
+	_, err = b.Data(t.Context(), testEnvelope("yes@example.com"), raw)
+	require.NoError(t, err)
+	copies, _ := prepareAll(t, b, b.shelf.last(t))
+	require.Len(t, copies, 1)
+	require.Contains(t, string(copies[0].Header), "List-Unsubscribe: <https://mail.shop.example/u/")
+	require.Contains(t, string(copies[0].Header), "<mailto:u+")
+	require.Contains(t, string(copies[0].Body), "Off: https://mail.shop.example/u/")
+	require.Contains(t, string(copies[0].Body), " https://mail.shop.example/p/")
+}

@@ -111,7 +111,7 @@ func (e *Engine) planLines(m *message, p *plan, longest int) *Denial {
 	if p.st.Sign == "" && p.st.Kind != stream.Marketing {
 		return nil
 	}
-	if p.subst != nil && p.subst.longest(len(e.opts.PublicURL)+len("/u/")+tokenLength) > maxLine {
+	if p.subst != nil && p.subst.longest(len(e.publicURL(p.st))+len("/u/")+tokenLength) > maxLine {
 		return malformed("line-length")
 	}
 	if longest > 0 && longest <= maxLine {

@@ -69,8 +69,9 @@ type Options struct {
 	SendingIP netip.Addr
 	// ReversePath is the envelope sender's domain; default that of Return-Path.
 	ReversePath string
-	// PublicURL is what the unsubscribe link has to begin with; "": any.
-	PublicURL string
+	// PublicURLs are the bases of which the unsubscribe link has to begin with
+	// one; none: any.
+	PublicURLs []string
 	// Postal is the postal address that has to stand in the body; "": any.
 	Postal string
 	// Timeout of one look-up or request; default 20 s.

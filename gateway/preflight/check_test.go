@@ -38,7 +38,7 @@ func TestGoodMessagePassesEverything(t *testing.T) {
 	var seen []string
 	list := Check(context.Background(), signed(t, letter(fields), "example.org", key), Options{
 		LookupTXT: z.LookupTXT, Resolver: z, SendingIP: netip.MustParseAddr("198.51.100.7"),
-		PublicURL: "https://mail.example.org", Postal: "Example Shop, 1 Market Street",
+		PublicURLs: []string{"https://other.example.net", "https://mail.example.org"}, Postal: "Example Shop, 1 Market Street",
 		Client: &http.Client{Transport: web(func(r *http.Request) (int, string, error) {
 			seen = append(seen, r.Method+" "+r.URL.String())
 			if r.Method == http.MethodPost {
@@ -109,7 +109,7 @@ func TestFields(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			require.Contains(t, fields, c.old)
 			raw := letter(strings.Replace(fields, c.old, c.new, 1))
-			list := Check(context.Background(), raw, Options{PublicURL: "https://mail.example.org"})
+			list := Check(context.Background(), raw, Options{PublicURLs: []string{"https://other.example.net", "https://mail.example.org"}})
 			require.Equal(t, c.want, find(t, list, c.check).Level, "%+v", find(t, list, c.check))
 		})
 	}

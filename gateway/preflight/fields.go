@@ -5,6 +5,7 @@ import (
 	"net/mail"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -43,8 +44,8 @@ func checkUnsubscribe(m *message, o Options) Finding {
 		return fail(NameUnsubscribe, "List-Unsubscribe "+err.Error(), do)
 	case len(secure) != 1:
 		return fail(NameUnsubscribe, fmt.Sprintf("List-Unsubscribe has %d https URIs, exactly one is needed (RFC 8058 section 5)", len(secure)), do)
-	case o.PublicURL != "" && !strings.HasPrefix(secure[0], strings.TrimRight(o.PublicURL, "/")+"/"):
-		return fail(NameUnsubscribe, "the https URI is not under public.url: the opt-out would not reach Postern", do)
+	case len(o.PublicURLs) > 0 && !slices.ContainsFunc(o.PublicURLs, func(base string) bool { return strings.HasPrefix(secure[0], strings.TrimRight(base, "/")+"/") }):
+		return fail(NameUnsubscribe, "the https URI is not under public.url or the controller's public_url: the opt-out would not reach Postern", do)
 	}
 	m.link = secure[0]
 	if mailto == 0 {

@@ -6,6 +6,8 @@ package stream
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"sort"
 	"strings"
 	"time"
@@ -42,6 +44,16 @@ type Controller struct {
 	Language   string   // BCP 47, fallback for pages and replies
 	TimeZone   string   // IANA name, for receipt dates (Reg. 1182/71)
 	Domains    []string // its own mail domains, lower-case A-labels
+	PublicURL  string   // https base of its pages and mailed links, without the last slash; "": the installation's
+}
+
+// Base is the https base of the controller's pages and mailed links, without the
+// last slash; installation is that of all who have none of their own.
+func (c Controller) Base(installation string) string {
+	if c.PublicURL != "" {
+		return c.PublicURL
+	}
+	return installation
 }
 
 // Stream is one flow of mail with one purpose (design D1).
@@ -75,17 +87,27 @@ type Set struct {
 	byNumber    map[uint16]Stream
 	byListID    map[string]Stream
 	former      map[uint16][]uint16
+	byHost      map[string]string // host of a public URL → controller
 }
 
 // NewSet checks and indexes. All faults are reported at once, joined.
 func NewSet(controllers []Controller, streams []Stream) (*Set, error) {
-	s := &Set{map[string]Controller{}, map[string]Stream{}, map[uint16]Stream{}, map[string]Stream{}, map[uint16][]uint16{}}
+	s := &Set{map[string]Controller{}, map[string]Stream{}, map[uint16]Stream{}, map[string]Stream{}, map[uint16][]uint16{}, map[string]string{}}
 	var errs []error
 	for _, c := range controllers {
 		if _, dup := s.controllers[c.ID]; dup || c.ID == "" {
 			errs = append(errs, fmt.Errorf("controller %q: the id is empty or given twice", c.ID))
 		}
 		s.controllers[c.ID] = c
+		if c.PublicURL == "" {
+			continue
+		}
+		u, err := url.Parse(c.PublicURL)
+		if err != nil || u.Hostname() == "" || s.byHost[hostname(u.Host)] != "" {
+			errs = append(errs, fmt.Errorf("controller %q: the public URL has no host, or that of another controller", c.ID))
+			continue
+		}
+		s.byHost[hostname(u.Host)] = c.ID
 	}
 	for _, st := range streams {
 		errs = append(errs, s.add(st)...)
@@ -123,6 +145,44 @@ func (s *Set) ByListID(id string) (Stream, bool) {
 
 // Controller finds a controller by id.
 func (s *Set) Controller(id string) (Controller, bool) { c, ok := s.controllers[id]; return c, ok }
+
+// PublicURL is Controller.Base of a controller by id.
+func (s *Set) PublicURL(id, installation string) string { return s.controllers[id].Base(installation) }
+
+// ByHost finds the controller whose own public URL has this host (with or
+// without port), as a request names it.
+func (s *Set) ByHost(host string) (Controller, bool) {
+	c, ok := s.controllers[s.byHost[hostname(host)]]
+	return c, ok
+}
+
+// Speaking is for whom a page at a host speaks before more is known: the
+// controller whose host it is, else the only one there is, else nobody.
+func (s *Set) Speaking(host string) *Controller {
+	if c, ok := s.ByHost(host); ok {
+		return &c
+	}
+	if all := s.Controllers(); len(all) == 1 {
+		return &all[0]
+	}
+	return nil
+}
+
+// Elsewhere tells that a host is another controller's own: pages that anybody
+// may ask for by name are not shown there. Links that were mailed work at every
+// host.
+func (s *Set) Elsewhere(host, controller string) bool {
+	c, ok := s.ByHost(host)
+	return ok && c.ID != controller
+}
+
+// hostname is a host without port and last dot, in lower case.
+func hostname(host string) string {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+}
 
 // Streams lists all streams by number.
 func (s *Set) Streams() []Stream {

@@ -95,3 +95,30 @@ func TestFormerStreams(t *testing.T) {
 	require.Empty(t, set.Former(3))
 	require.Empty(t, set.Former(6))
 }
+
+// A controller's own host names it and keeps the others' pages out; every other
+// host is the installation's.
+func TestOwnHost(t *testing.T) {
+	set, err := NewSet([]Controller{{ID: "a", PublicURL: "https://mail.a.example"}, {ID: "b", PublicURL: "https://Mail.B.example:8443"}, {ID: "c"}}, nil)
+	require.NoError(t, err)
+	for host, want := range map[string]string{"mail.a.example": "a", "MAIL.A.example.:443": "a", "mail.b.example": "b", "mail.example.org": "", "": "", "[::1]:80": ""} {
+		c, ok := set.ByHost(host)
+		require.Equal(t, want != "", ok, host)
+		require.Equal(t, want, c.ID, host)
+		require.Equal(t, want != "" && want != "a", set.Elsewhere(host, "a"), host)
+		if who := set.Speaking(host); want == "" {
+			require.Nil(t, who, host)
+		} else {
+			require.Equal(t, want, who.ID)
+		}
+	}
+	require.Equal(t, "https://mail.a.example", set.PublicURL("a", "https://mail.example.org"))
+	require.Equal(t, "https://mail.example.org", set.PublicURL("c", "https://mail.example.org"))
+	alone, err := NewSet([]Controller{{ID: "c"}}, nil)
+	require.NoError(t, err)
+	require.Equal(t, "c", alone.Speaking("any.example").ID)
+	for _, wrong := range []string{"https://MAIL.a.example:444", "no host"} {
+		_, err := NewSet([]Controller{{ID: "a", PublicURL: "https://mail.a.example"}, {ID: "b", PublicURL: wrong}}, nil)
+		require.ErrorContains(t, err, "public URL", wrong)
+	}
+}

@@ -73,11 +73,14 @@ func (h *handler) takeFresh(a *webpage.Ask, typed string) {
 	h.write(a, webpage.Page{Status: http.StatusOK, Heading: a.Say("fresh_heading"), Lead: []string{a.Say("fresh_lead")}})
 }
 
-// sendFresh mails links of each controller that mails this address.
+// sendFresh mails links of each controller that mails this address; at a
+// controller's own host, its own alone.
 func (h *handler) sendFresh(ctx context.Context, a *webpage.Ask, to address.Address) error {
 	var errs []error
 	for _, c := range h.streams().Controllers() {
-		errs = append(errs, h.sendFreshOf(ctx, a, c, to))
+		if !h.streams().Elsewhere(a.R.Host, c.ID) {
+			errs = append(errs, h.sendFreshOf(ctx, a, c, to))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -93,7 +96,7 @@ func (h *handler) sendFreshOf(ctx context.Context, a *webpage.Ask, c stream.Cont
 		if !receives(p, st, h.streams().Former(st.Number)) {
 			continue
 		}
-		href := h.opts.PublicURL + "/u/" + h.codec.Seal(p.Subjects[0], st.Number, h.opts.Now())
+		href := c.Base(h.opts.PublicURL) + "/u/" + h.codec.Seal(p.Subjects[0], st.Number, h.opts.Now())
 		if first == "" {
 			first = href
 		}

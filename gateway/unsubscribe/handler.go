@@ -86,13 +86,10 @@ func (h *handler) routes() http.Handler {
 }
 
 // stranger is an ask of which nothing is known. Where there is one controller
-// only, it is named: that tells nothing about a person, and how to reach it.
+// only, or the host is one's own, it is named: that tells nothing about a
+// person, and how to reach it.
 func (h *handler) stranger(w http.ResponseWriter, r *http.Request, here string) *webpage.Ask {
-	var who *stream.Controller
-	if all := h.streams().Controllers(); len(all) == 1 {
-		who = &all[0]
-	}
-	return h.Ask(w, r, who, here, "")
+	return h.Ask(w, r, h.streams().Speaking(r.Host), here, "")
 }
 
 // about fills an ask from what a token names. It is false where the stream is

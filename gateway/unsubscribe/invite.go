@@ -116,7 +116,7 @@ func (i *Inviter) Invite(ctx context.Context, inv Invitation) (id string, err er
 	}
 	ends := now.Add(i.opts.PendingFor)
 	sealed := i.codec.sealLink(link{Kind: linkConfirm, ID: id, Token: Token{Stream: inv.Stream.Number}.bytes(), Ends: ends.Unix(), Locale: words.Tag()})
-	href := i.opts.PublicURL + "/c/" + sealed
+	href := inv.Controller.Base(i.opts.PublicURL) + "/c/" + sealed
 	zone, err := time.LoadLocation(inv.Controller.TimeZone)
 	if err != nil {
 		zone = time.UTC

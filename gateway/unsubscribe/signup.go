@@ -41,7 +41,7 @@ func (h *handler) signUp(w http.ResponseWriter, r *http.Request) {
 	set := h.streams()
 	st, ok := set.ByName(r.PathValue("stream"))
 	c, known := set.Controller(st.Controller)
-	if !ok || !known || st.Kind != stream.Marketing || st.Retired {
+	if !ok || !known || st.Kind != stream.Marketing || st.Retired || set.Elsewhere(r.Host, c.ID) {
 		h.nothing(h.stranger(w, r, "/"), http.StatusNotFound)
 		return
 	}
@@ -91,7 +91,7 @@ func (h *handler) takeSignUp(a *webpage.Ask, st stream.Stream, wording, typed st
 	// A third person's mailbox is not to be filled: further mails of the day
 	// are not sent, and the answer is the same.
 	_, err = h.inviter.Invite(ctx, Invitation{
-		Controller: *a.Who, Stream: st, To: to, Language: a.Words.Tag(), Method: "form", Source: h.opts.PublicURL + "/s/" + st.Name, Actor: "link",
+		Controller: *a.Who, Stream: st, To: to, Language: a.Words.Tag(), Method: "form", Source: a.Who.Base(h.opts.PublicURL) + "/s/" + st.Name, Actor: "link",
 	})
 	switch {
 	case err == nil || errors.Is(err, ErrEnough): // the same answer

@@ -311,3 +311,34 @@ func TestCON14_OptOutOnOnePage(t *testing.T) {
 	require.Contains(t, w.Body.String(), "You are unsubscribed.")
 	require.Len(t, g.reg.standing(), 1)
 }
+
+// Each controller's own host shows its pages and no other's, and stands in its
+// mails; a mailed link works at every host, for nobody may lose an opt-out.
+func TestPagesByHost(t *testing.T) {
+	g, m := withMail(t)
+	set, err := stream.NewSet(
+		[]stream.Controller{{ID: "shop", Name: "Example Shop", PublicURL: "https://mail.shop.example", Language: "en"}, {ID: "club", Name: "Example Club", PublicURL: "https://mail.club.example", Language: "en"}},
+		[]stream.Stream{
+			{Name: "newsletter", Number: 1, Kind: stream.Marketing, Controller: "shop", Purpose: "newsletter", ListID: "news.example.com", Title: "Weekly letter", Mode: stream.Enforce},
+			{Name: "club", Number: 2, Kind: stream.Marketing, Controller: "club", Purpose: "club", ListID: "club.example.com", Title: "Club letter", Mode: stream.Enforce},
+		})
+	require.NoError(t, err)
+	g.Handler, err = NewHandler(g.reg, func() *stream.Set { return set }, g.codec, Options{
+		Now: func() time.Time { return g.now }, Mailer: m, PublicURL: "https://mail.example.com", EvenTime: time.Millisecond})
+	require.NoError(t, err)
+	const shop, club, both = "http://mail.shop.example", "http://mail.club.example:8080", "http://unknown.example"
+	for at, want := range map[string]int{shop + "/s/newsletter": 200, shop + "/s/club": 404, club + "/s/club": 200, club + "/s/newsletter": 404, both + "/s/club": 200} {
+		require.Equal(t, want, g.do("GET", at, "").Code, at)
+	}
+	require.Contains(t, g.do("GET", shop+"/u/broken", "").Body.String(), "Example Shop")
+	page := g.do("GET", both+"/u/broken", "").Body.String()
+	require.NotContains(t, page, "Example Shop")
+	require.NotContains(t, page, "Example Club")
+	for _, host := range []string{shop, club, both} {
+		require.Contains(t, g.do("GET", host+"/u/"+g.token(1), "").Body.String(), "Weekly letter", host)
+	}
+	require.Equal(t, 200, g.post(shop+"/s/newsletter", signUpBody(t, g, shop+"/s/newsletter", "someone@example.org")).Code)
+	require.Len(t, m.sent, 1)
+	require.True(t, strings.HasPrefix(m.sent[0].Link, "https://mail.shop.example/c/"), m.sent[0].Link)
+	require.Equal(t, "https://mail.shop.example/s/newsletter", g.reg.events[0].Source)
+}

@@ -143,13 +143,10 @@ func (h *handler) about(a *webpage.Ask, controller, token, language string) *web
 }
 
 // stranger is an ask of which nothing is known. Where there is one controller
-// only, it is named: that tells nothing about a person, and how to reach it.
+// only, or the host is one's own, it is named: that tells nothing about a
+// person, and how to reach it.
 func (h *handler) stranger(w http.ResponseWriter, r *http.Request, here string) *webpage.Ask {
-	var who *stream.Controller
-	if all := h.streams().Controllers(); len(all) == 1 {
-		who = &all[0]
-	}
-	return h.Ask(w, r, who, here, "")
+	return h.Ask(w, r, h.streams().Speaking(r.Host), here, "")
 }
 
 // show renders one answer and counts it.

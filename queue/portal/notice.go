@@ -20,7 +20,7 @@ func (h *handler) pickNotice(w http.ResponseWriter, r *http.Request) {
 // version in force, and by ?version=DAY each earlier one.
 func (h *handler) notice(w http.ResponseWriter, r *http.Request) {
 	c, ok := h.streams().Controller(r.PathValue("controller"))
-	if !ok {
+	if !ok || h.streams().Elsewhere(r.Host, c.ID) {
 		h.nothing(h.stranger(w, r, "/"), http.StatusNotFound)
 		return
 	}

@@ -21,11 +21,12 @@ var choices = []classifier.Label{
 
 var askers = []string{"subject", "agent", "company", "authority"}
 
-// pick shows whose page there is, or the page itself where there is one only.
+// pick shows whose page there is, or the page itself where there is one only,
+// as at a controller's own host.
 func (h *handler) pick(w http.ResponseWriter, r *http.Request, name, base string, has func(stream.Controller) bool, page func(*webpage.Ask)) {
 	var list []stream.Controller
 	for _, c := range h.streams().Controllers() {
-		if has(c) {
+		if has(c) && !h.streams().Elsewhere(r.Host, c.ID) {
 			list = append(list, c)
 		}
 	}
@@ -56,7 +57,7 @@ func (h *handler) pickRequest(w http.ResponseWriter, r *http.Request) {
 // request serves /request/CONTROLLER: a request typed instead of mailed.
 func (h *handler) request(w http.ResponseWriter, r *http.Request) {
 	c, ok := h.streams().Controller(r.PathValue("controller"))
-	if !ok {
+	if !ok || h.streams().Elsewhere(r.Host, c.ID) {
 		h.nothing(h.stranger(w, r, "/"), http.StatusNotFound)
 		return
 	}

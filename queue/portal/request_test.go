@@ -2,6 +2,7 @@ package portal
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"postern/classifier"
+	"postern/gateway/stream"
 	"postern/queue"
 )
 
@@ -119,4 +121,39 @@ func TestRequestOfOthers(t *testing.T) {
 	require.Len(t, w.numbers(), 2)
 	w.work("the receipt", func() bool { return w.mails() == 1 })
 	require.Equal(t, "buyer@example.com", w.sent[0].To.Plain())
+}
+
+// A controller's own host shows its form and notice and nobody else's.
+func TestPagesByHost(t *testing.T) {
+	w := newWorld(t)
+	set, err := stream.NewSet([]stream.Controller{
+		{ID: "shop", Name: "Example Shop", PublicURL: "https://mail.shop.example", Language: "en"},
+		{ID: "club", Name: "Example Club", PublicURL: "https://mail.club.example", Language: "en"},
+		{ID: "guild", Name: "Example Guild", Language: "en"},
+	}, nil)
+	require.NoError(t, err)
+	h, err := NewHandler(w.q, reader(t), func() *stream.Set { return set }, Options{Now: w.clock})
+	require.NoError(t, err)
+	get := func(host, path string) (int, string) {
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "http://"+host+path, nil))
+		return rec.Code, rec.Body.String()
+	}
+	for _, c := range []struct {
+		host, path, has, not string
+		code                 int
+	}{
+		{"mail.shop.example", "/request", "Example Shop", "Example Club", 200},
+		{"mail.shop.example", "/notice", "Name, orders and returns.", "Example Club", 200},
+		{"mail.shop.example", "/request/club", "Example Shop", "Example Club", 404},
+		{"mail.club.example:8443", "/notice/shop", "Example Club", "Example Shop", 404},
+		{"mail.club.example", "/request/club", "Example Club", "Example Shop", 200},
+		{"unknown.example", "/request", "Example Guild", "<form", 200},
+		{"unknown.example", "/case/nothing", "", "Example", 404},
+	} {
+		code, page := get(c.host, c.path)
+		require.Equal(t, c.code, code, c)
+		require.Contains(t, page, c.has, c)
+		require.NotContains(t, page, c.not, c)
+	}
 }
