@@ -263,7 +263,15 @@ func TestCases(t *testing.T) {
 	c.unchanged("/cases/" + no)
 	c.refused("GET", "/cases/PC-0000-0000", nil, "missing")
 
+	stale := c.want("GET", "/cases/"+no, nil, 200, nil).Header.Get("ETag")
+	c.since = stale
 	c.want("POST", "/cases/"+no+"/notes", object{"text": "Rang back."}, 200, nil)
+	c.since = stale
+	c.refused("PUT", "/cases/"+no+"/owner", object{"owner": "eve"}, "changed")
+	c.since, c.key = stale, "not kept"
+	c.refused("POST", "/cases/"+no+"/notes", object{"text": "Again."}, "changed")
+	c.since, c.key = `"other", *`, "not kept"
+	c.want("POST", "/cases/"+no+"/notes", object{"text": "Again."}, 200, nil)
 	var row caseRow
 	c.want("PUT", "/cases/"+no+"/owner", object{"owner": "bob"}, 200, &row)
 	require.Equal(t, "bob", row.Owner)

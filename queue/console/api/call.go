@@ -115,7 +115,7 @@ func (a *API) enter(w http.ResponseWriter, c *call, rt *route) (answer, error) {
 	if key := c.r.Header.Get("Idempotency-Key"); key != "" && rt.method == http.MethodPost {
 		return a.once(w, c, rt, key)
 	}
-	return rt.serve(c)
+	return rt.do(c)
 }
 
 // asked refuses a URL with a parameter that the document does not list: a filter

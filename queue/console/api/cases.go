@@ -2,7 +2,9 @@ package api
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/classifier"
@@ -247,7 +249,29 @@ func showCase(c *call) (answer, error) {
 	for i, l := range letters {
 		out.Letters = append(out.Letters, caseLetter{i, status[i], l.Subject, l.Language, string(l.Effect), l.Text})
 	}
-	return answer{status: 200, body: out, etag: fmt.Sprintf(`"%d-%d"`, k.Version, len(events))}, nil
+	return answer{status: 200, body: out, etag: caseTag(&k, events)}, nil
+}
+
+func caseTag(k *queue.Case, events []queue.Event) string {
+	return fmt.Sprintf(`"%d-%d"`, k.Version, len(events))
+}
+
+// do serves a request unless it was made for a case as it is no more (RFC 9110
+// section 13.1.1). Two orders that come at the same moment may both be served:
+// each is still one that the state of the case allows.
+func (rt *route) do(c *call) (answer, error) {
+	want := c.r.Header.Get("If-Match")
+	if want == "" || rt.method == http.MethodGet || !strings.HasPrefix(rt.path, "/cases/{number}/") {
+		return rt.serve(c)
+	}
+	k, events, err := c.open()
+	if err != nil {
+		return answer{}, err
+	}
+	if tag := caseTag(&k, events); !slices.ContainsFunc(strings.Split(want, ","), func(t string) bool { t = strings.TrimSpace(t); return t == tag || t == "*" }) {
+		return answer{}, problem("changed", "the case is not as it was shown any more: look at it again")
+	}
+	return rt.serve(c)
 }
 
 // changed gives the case as it is after an act.

@@ -49,6 +49,7 @@ var kinds = map[string]struct {
 	"method":       {http.StatusMethodNotAllowed, "The method is not allowed here"},
 	"conflict":     {http.StatusConflict, "Not possible as things stand"},
 	"at-work":      {http.StatusConflict, "The first request with this Idempotency-Key is still at work"},
+	"changed":      {http.StatusPreconditionFailed, "What If-Match names has changed"},
 	"large":        {http.StatusRequestEntityTooLarge, "The body is too large"},
 	"media":        {http.StatusUnsupportedMediaType, "The body has to be application/json"},
 	"invalid":      {http.StatusUnprocessableEntity, "The request is not complete or not lawful"},

@@ -57,12 +57,12 @@ func (a *API) once(w http.ResponseWriter, c *call, rt *route, key string) (answe
 		return a.again(w, id, print, got)
 	}
 	c.key = id
-	ans, err := rt.serve(c)
+	ans, err := rt.do(c)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), 5*time.Second)
 	defer cancel()
 	if err != nil {
 		p := problemOf(err)
-		if p.Status >= 500 || p.Status == http.StatusTooManyRequests {
+		if p.Status >= 500 || p.Status == http.StatusTooManyRequests || p.Status == http.StatusPreconditionFailed {
 			if err := a.d.Redis.Del(ctx, keyRepeat(id)).Err(); err != nil {
 				a.o.Log.Warn("the key of a failed request stays until its time is over", "err", err)
 			}

@@ -192,6 +192,7 @@ type client struct {
 	token string
 	key   string // Idempotency-Key of its next request
 	match string // If-None-Match of its next request
+	since string // If-Match of its next request
 	bad   bool   // its next request breaks the document on purpose
 }
 
@@ -234,6 +235,9 @@ func (c *client) do(method, path string, body any) exchange {
 		if c.match != "" {
 			req.Header.Set("If-None-Match", c.match)
 		}
+		if c.since != "" {
+			req.Header.Set("If-Match", c.since)
+		}
 		if c.key != "" {
 			req.Header.Set("Idempotency-Key", c.key)
 		}
@@ -262,7 +266,7 @@ func (c *client) do(method, path string, body any) exchange {
 	}
 	c.w.reached[pattern][resp.StatusCode]++
 	c.w.mu.Unlock()
-	c.key, c.match, c.bad = "", "", false
+	c.key, c.match, c.since, c.bad = "", "", "", false
 	return exchange{resp, got}
 }
 
