@@ -323,6 +323,10 @@ func TestConfidential(t *testing.T) {
 	require.Contains(t, list, no)
 	require.NotContains(t, list, "colleague", "a list says Confidential alone")
 	require.Contains(t, dpo.get("/cases/"+no), "colleague")
+	open := w.open(w.mail("alice@example.com", "Which data do you hold?", classifier.Access))
+	resp, _ = b.post("/cases/"+open+"/move", url.Values{"act": {"merge"}, "into": {no}})
+	require.Equal(t, http.StatusForbidden, resp.StatusCode, "nor do they take over what an operator sees")
+	dpo.done("/cases/"+open+"/move", url.Values{"act": {"merge"}, "into": {no}})
 }
 
 const rawMail = "From: Mallory <m@example.com>\r\nSubject: =?utf-8?q?=3Cscript=3Ealert(1)=3C/script=3E?=\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" +

@@ -89,6 +89,11 @@ func (v *visit) fillMove(m *queue.Move, k *queue.Case) error {
 		if m.Into = queue.FindCaseNo(v.field("into")); m.Into == "" {
 			return errForm
 		}
+		into, _, err := v.c.d.Cases.Show(v.ctx(), m.Into)
+		if err == nil && !v.visible(&into) {
+			return errForbid
+		}
+		return err
 	case queue.ActLabel:
 		for _, l := range v.r.PostForm["label"] {
 			if !slices.Contains(labels, classifier.Label(l)) {
