@@ -86,3 +86,14 @@ func TestCatalogueScripts(t *testing.T) {
 		}
 	}
 }
+
+// Finnish speaks to persons in the polite plural, as the letters and the pages of
+// cases do; a button is what the person says.
+func TestFinnishIsPolite(t *testing.T) {
+	cs, err := webpage.LoadTexts(textFiles, "text/*.toml")
+	require.NoError(t, err)
+	familiar := regexp.MustCompile(`(?i)(^|[^\pL])(sinä|sinu\pL*|et|olet|voit|haluat|saat|hyväksyit|avaa|avaat|katso|kirjoita|älä|osoitteesi|valintasi|pyyntösi)([^\pL]|$)`)
+	for key, text := range cs.Find("fi").Keys() {
+		require.NotRegexp(t, familiar, text, key)
+	}
+}
