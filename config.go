@@ -63,13 +63,18 @@ type RedisConfig struct {
 
 // PublicConfig is the listener that data subjects reach (design D18).
 type PublicConfig struct {
-	Listen       string `toml:"listen"`        // host:port; a TLS proxy stands before it unless cert is set
-	URL          string `toml:"url"`           // https base that stands in List-Unsubscribe
-	MailtoDomain string `toml:"mailto_domain"` // domain of u+TOKEN@, delivered to a polled mailbox
-	Cert         string `toml:"cert"`          // PEM files for TLS of its own
-	Key          string `toml:"key"`
-	TrustProxy   bool   `toml:"trust_proxy"` // rate limits take the client from X-Forwarded-For
-	PolicyURL    string `toml:"policy_url"`  // told in refusals, for people who read bounces
+	Listen         string `toml:"listen"`        // host:port; a TLS proxy stands before it unless cert is set
+	URL            string `toml:"url"`           // https base that stands in List-Unsubscribe
+	MailtoDomain   string `toml:"mailto_domain"` // domain of u+TOKEN@, delivered to a polled mailbox
+	Cert           string `toml:"cert"`          // PEM files for TLS of its own
+	Key            string `toml:"key"`
+	FormPerClient  int    `toml:"form_per_client"`  // requests and status links of one client address in an hour; default 20
+	FormPerMailbox int    `toml:"form_per_mailbox"` // forms of a day that lead to mail to the address typed; default 3
+	FormTotal      int    `toml:"form_total"`       // requests by the form in an hour; default 500
+	BrokenLinks    int    `toml:"broken_links"`     // links that lead nowhere one client may try in an hour; default 60
+
+	TrustProxy bool   `toml:"trust_proxy"` // rate limits take the client from X-Forwarded-For
+	PolicyURL  string `toml:"policy_url"`  // told in refusals, for people who read bounces
 }
 
 // OperatorConfig is the console, health and metrics.
@@ -330,6 +335,10 @@ func (c *Config) defaults() {
 	set(&c.Delivery.Workers, 20)
 	c.casesDefaults()
 	c.ledgerDefaults()
+	set(&c.Public.FormPerClient, 20)
+	set(&c.Public.FormPerMailbox, 3)
+	set(&c.Public.FormTotal, 500)
+	set(&c.Public.BrokenLinks, 60)
 	if u, err := url.Parse(c.Public.URL); err == nil {
 		set(&c.Public.MailtoDomain, u.Hostname())
 	}

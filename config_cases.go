@@ -15,6 +15,8 @@ type CasesConfig struct {
 	AutoRefuse    bool     `toml:"auto_refuse"`    // refuse by rule who did not confirm in time; default: an operator decides
 	DownloadFor   Duration `toml:"download_for"`   // how long a package may be fetched; default 14d
 	TaskDue       Duration `toml:"task_due"`       // for a colleague to answer; default 7d
+	StatusFor     Duration `toml:"status_for"`     // how long a link to the page of a case works; default 7d
+	LiftNotice    Duration `toml:"lift_notice"`    // before its end a person is told that a restriction ends, whole days; default 7d
 	KeepCases     Duration `toml:"keep_cases"`     // after a case ended; default 1098d (ST-1)
 	KeepFiles     Duration `toml:"keep_files"`     // files of an ended case; default 90d (ST-1)
 	KeepAside     Duration `toml:"keep_aside"`     // mail that became no case; default 90d
@@ -117,6 +119,8 @@ func (c *Config) casesDefaults() {
 	set(&c.Cases.ProofWithin, Duration(30*day))
 	set(&c.Cases.DownloadFor, Duration(14*day))
 	set(&c.Cases.TaskDue, Duration(7*day))
+	set(&c.Cases.StatusFor, Duration(7*day))
+	set(&c.Cases.LiftNotice, Duration(7*day))
 	set(&c.Cases.KeepCases, Duration(1098*day))
 	set(&c.Cases.KeepFiles, Duration(90*day))
 	set(&c.Cases.KeepAside, Duration(90*day))

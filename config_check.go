@@ -201,6 +201,14 @@ func (k *checker) public() {
 	if err != nil || u.Host == "" || u.Scheme != "https" {
 		k.add("public.url", "%q is not an https address: mailbox providers follow no other in List-Unsubscribe (RFC 8058)", c.Public.URL)
 	}
+	for _, n := range []struct {
+		key   string
+		value int
+	}{{"form_per_client", c.Public.FormPerClient}, {"form_per_mailbox", c.Public.FormPerMailbox}, {"form_total", c.Public.FormTotal}, {"broken_links", c.Public.BrokenLinks}} {
+		if n.value < 1 || n.value > 100_000 {
+			k.add("public."+n.key, "%d is not between 1 and 100000", n.value)
+		}
+	}
 	if (c.Public.Cert == "") != (c.Public.Key == "") {
 		k.add("public.cert", "cert and key stand together or not at all")
 	}

@@ -37,6 +37,12 @@ func (k *checker) handling() {
 	if c.DownloadFor > c.KeepFiles {
 		k.add("cases.download_for", "%s is longer than keep_files (%s): the copy would be deleted while its link works", days(c.DownloadFor), days(c.KeepFiles))
 	}
+	if n := time.Duration(c.LiftNotice); n < 24*time.Hour || n%(24*time.Hour) != 0 {
+		k.add("cases.lift_notice", "is not one or more whole days: a person is told before the restriction ends (GDPR Art. 18(3))")
+	}
+	if n := time.Duration(c.StatusFor); n < time.Hour || n > 31*24*time.Hour {
+		k.add("cases.status_for", "is not between 1h and 31d: a link that shows a case is no key for ever")
+	}
 	if c.KeepFiles > c.KeepCases {
 		k.add("cases.keep_files", "%s is longer than keep_cases (%s): files never outlive their case", days(c.KeepFiles), days(c.KeepCases))
 	}

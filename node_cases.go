@@ -63,7 +63,7 @@ func (n *node) queueOptions(cfg *Config) (queue.Options, error) {
 
 		Workers: c.Workers, TextDir: c.Texts, AutoRefuse: c.AutoRefuse, FloodCount: c.FloodCount,
 		SendHold: time.Duration(c.SendHold), ProofWithin: time.Duration(c.ProofWithin), DownloadFor: time.Duration(c.DownloadFor),
-		TaskDue: time.Duration(c.TaskDue), FloodWindow: time.Duration(c.FloodWindow),
+		TaskDue: time.Duration(c.TaskDue), StatusFor: time.Duration(c.StatusFor), LiftNotice: time.Duration(c.LiftNotice), FloodWindow: time.Duration(c.FloodWindow),
 		KeepCases: time.Duration(c.KeepCases), KeepFiles: time.Duration(c.KeepFiles), KeepAside: time.Duration(c.KeepAside),
 	}
 	if err := cfg.handling(&o); err != nil {

@@ -328,6 +328,7 @@ func (n *node) publicServer() (*http.Server, error) {
 		return nil, err
 	}
 	cases, err := portal.NewHandler(n.queue, n.classifier, n.engine.Streams, portal.Options{
+		PerClient: n.cfg.Public.FormPerClient, PerMailbox: n.cfg.Public.FormPerMailbox, Total: n.cfg.Public.FormTotal, Broken: n.cfg.Public.BrokenLinks,
 		TrustProxy: n.cfg.Public.TrustProxy,
 		Limits:     limits,
 		Metrics:    n.metrics,

@@ -15,10 +15,6 @@ import (
 // used again (GDPR Art. 18(3)), and on that day the systems that restricted it
 // are asked to lift it. A notice that did not leave or came back lifts nothing.
 
-// liftDays is how many days before its end the person is told, unless an
-// operator names a day.
-const liftDays = 7
-
 const (
 	remindLift = "lift"   // the clock that rings when a restriction ends
 	liftAt     = "lift"   // field of a case: when the restriction ends, "" where that is not announced
@@ -29,7 +25,7 @@ const (
 // day is named.
 func (q *Queue) LiftFrom(controller string) time.Time {
 	_, loc := q.seat(q.controller(controller))
-	return dayAfter(q.o.Now(), liftDays, loc)
+	return dayAfter(q.o.Now(), max(1, int(q.rules().LiftNotice/(24*time.Hour))), loc)
 }
 
 // DayOf is the beginning of a day ("2026-12-24") where the controller of a case

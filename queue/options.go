@@ -145,6 +145,8 @@ type Options struct {
 
 	DownloadFor time.Duration // how long a package may be fetched; default 14 days
 	TaskDue     time.Duration // for a colleague to answer; default 7 days
+	StatusFor   time.Duration // how long a link to the page of a case works; default 7 days
+	LiftNotice  time.Duration // before its end a person is told that a restriction ends, in whole days; default 7 days
 
 	KeepCases time.Duration // an ended case is deleted this long after it ended; default 3 years (ST-1)
 	KeepFiles time.Duration // files of an ended case; default 90 days (ST-1)
@@ -183,6 +185,8 @@ func (o Options) withDefaults() Options {
 	o.KeepAside = orTime(o.KeepAside, 90*24*time.Hour)
 	o.DownloadFor = orTime(o.DownloadFor, 14*24*time.Hour)
 	o.TaskDue = orTime(o.TaskDue, 7*24*time.Hour)
+	o.StatusFor = orTime(o.StatusFor, 7*24*time.Hour)
+	o.LiftNotice = orTime(o.LiftNotice, 7*24*time.Hour)
 	o.SendHold = orTime(o.SendHold, 30*time.Second)
 	o.ProofWithin = orTime(o.ProofWithin, 30*24*time.Hour)
 	return o

@@ -12,9 +12,6 @@ import (
 	"postern/queue/reply"
 )
 
-// statusFor is how long a link to the case's page works.
-const statusFor = 7 * 24 * time.Hour
-
 // statusEvery is the least time between two such links of one case, so that
 // nobody can fill a person's mailbox with them.
 const statusEvery = 10 * time.Minute
@@ -63,7 +60,7 @@ func (q *Queue) SendStatusLink(ctx context.Context, number string, typed address
 	if err != nil {
 		return err
 	}
-	until := q.o.Now().Add(statusFor)
+	until := q.o.Now().Add(q.rules().StatusFor)
 	_, loc := q.seat(q.controller(controller))
 	lang := q.texts().Pick(c.Language, q.controller(controller).Language)
 	// To the address on record, not the one typed: they may differ in a tag.
