@@ -124,8 +124,11 @@ func (c *cli) reportMonth() *cobra.Command {
 }
 
 func tallyRow(name string, t queue.Tally) []string {
-	n := strconv.Itoa
-	return []string{name, n(t.Cases), n(t.Answered), n(t.Denied), n(t.Live), n(t.OnTime), n(t.Late), n(t.Extended), strconv.FormatFloat(t.MedianDays, 'f', 1, 64), n(t.InTarget)}
+	n, median := strconv.Itoa, "–"
+	if t.MedianDays != nil {
+		median = strconv.FormatFloat(*t.MedianDays, 'f', 1, 64)
+	}
+	return []string{name, n(t.Cases), n(t.Answered), n(t.Denied), n(t.Live), n(t.OnTime), n(t.Late), n(t.Extended), median, n(t.InTarget)}
 }
 
 // verifyCases checks an archive of `cases export`: sums, proofs, and that every

@@ -112,7 +112,7 @@ func TestReport(t *testing.T) {
 	require.Equal(t, "club", months[0].Controller)
 	shop := months[1]
 	require.Equal(t, 3, shop.Received)
-	require.Equal(t, Tally{Cases: 2, Answered: 1, Live: 1, OnTime: 1, Late: 1, MedianDays: 3, InTarget: 1}, shop.ByLabel[classifier.Access])
+	require.Equal(t, Tally{Cases: 2, Answered: 1, Live: 1, OnTime: 1, Late: 1, MedianDays: new(3.0), InTarget: 1}, shop.ByLabel[classifier.Access])
 	require.Equal(t, Tally{Cases: 1, Live: 1, Late: 1}, shop.ByLabel[classifier.Erasure])
 
 	auto, err := w.q.AutomaticActs(ctx, shop.From, shop.To, 2)

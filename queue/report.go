@@ -27,11 +27,11 @@ type Tally struct {
 	Answered   int // answered, closed or forwarded
 	Denied     int
 	Live       int
-	OnTime     int     // ended before the due date
-	Late       int     // ended after it, or live and overdue
-	Extended   int     //
-	MedianDays float64 // from receipt to end, of those ended; working days
-	InTarget   int     // ended within the internal target
+	OnTime     int      // ended before the due date
+	Late       int      // ended after it, or live and overdue
+	Extended   int      //
+	MedianDays *float64 // from receipt to end, of those ended; working days; nil: none ended
+	InTarget   int      // ended within the internal target
 	days       []float64
 }
 
@@ -121,7 +121,8 @@ func (t *Tally) add(c *Case, days float64, target int, now time.Time) {
 func (t *Tally) finish() {
 	if n := len(t.days); n > 0 {
 		slices.Sort(t.days)
-		t.MedianDays = (t.days[(n-1)/2] + t.days[n/2]) / 2
+		median := (t.days[(n-1)/2] + t.days[n/2]) / 2
+		t.MedianDays = &median
 	}
 	t.days = nil
 }
