@@ -68,6 +68,7 @@ type siteConfig struct {
 	Sign, Bounce                                        string // of the newsletter stream
 	Handling                                            string // further keys of the controller
 	Extra                                               string
+	LogFormat                                           string
 }
 
 var configTemplate = template.Must(template.New("config").Parse(`
@@ -75,6 +76,7 @@ hostname = "mx-out.example.org"
 data = "{{.Dir}}/data"
 [log]
 level = "debug"
+format = "{{or .LogFormat "text"}}"
 [redis]
 url = "redis://{{.Redis}}/0"
 timeout = "2s"

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -91,11 +92,13 @@ func (s *site) shell(doc, receiver string) string {
 	return lines[len(lines)-1]
 }
 
-// Everything a company does with Postern in one installation at debug level:
+// Everything a company does with Postern in one installation at debug level,
+// the first half with its log as text, the second as JSON:
 // mail through the relay, allowed and refused; one-click, a broken link and a
 // sign-up; letters to privacy@ that become cases; the verbs of the command
 // line; the API by its documentation's examples; the console. After it no log
-// line, no metric, no error answer and no key of Redis names anybody.
+// line, no metric, no error answer and no key of Redis names anybody, whatever
+// way an address may be written, and none has a secret.
 func TestNobodyIsNamed(t *testing.T) {
 	t.Parallel()
 	d := env.Dovecot(t)
@@ -152,6 +155,16 @@ func TestNobodyIsNamed(t *testing.T) {
 	s.run("cases", "identity", number, "--waive", "known")
 	s.run("cases", "fulfil", number, "export")
 
+	s.proc.Stop()
+	asText := s.proc.Output()
+	s.configure(func(c *siteConfig) { c.LogFormat = "json" })
+	s.start()
+	out, code = swaks(t, s.SMTP, "--from", "news@example.org", "--to", people[1], "--body", "Fresh bread.")
+	require.NotZero(t, code, out)
+	public.do("POST", link[1], "application/x-www-form-urlencoded", oneClickBody)
+	d.Deliver(letter(people[6], "Stop", "Hello,\r\nI object to the use of my data for advertising. Do not send me any more newsletters.\r\nAlice"))
+	env.Eventually(t, 60*time.Second, "a further case", func() bool { return len(s.cases()) == 3 })
+
 	// The API: every example of the documentation, then what it refuses.
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 	t.Cleanup(receiver.Close)
@@ -197,14 +210,24 @@ func TestNobodyIsNamed(t *testing.T) {
 	keys, err := exec.Command("redis-cli", "-h", "127.0.0.1", "-p", port(s.Redis.Addr), "--scan").Output()
 	require.NoError(t, err)
 	require.NotEmpty(t, keys)
+	require.True(t, strings.HasPrefix(s.proc.Output(), "{"), "the log is JSON now")
+	secrets := []string{password, setup.Code, token, strings.TrimPrefix(link[1], "/u/"), "geheim"}
 	for where, text := range map[string]string{
-		"log": s.proc.Output(), "metrics": metrics, "errors of the operators' listener": operator.told.String(),
+		"log as text": asText, "log as JSON": s.proc.Output(), "metrics": metrics, "errors of the operators' listener": operator.told.String(),
 		"errors of public pages": public.told.String(), "keys of Redis": string(keys),
 	} {
+		for _, secret := range secrets {
+			require.NotContains(t, text, secret, "%s has a secret", where)
+		}
+		for _, who := range people {
+			for _, code := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
+				require.NotContains(t, text, strings.TrimRight(code.EncodeToString([]byte(who)), "="), "%s names somebody in base64", where)
+			}
+		}
 		text = strings.ToLower(text)
 		for _, who := range people {
 			local, domain, _ := strings.Cut(who, "@")
-			for _, form := range []string{who, url.QueryEscape(who), local + `\u0040` + domain, local + "&#64;" + domain} {
+			for _, form := range []string{who, url.QueryEscape(who), local + `\u0040` + domain, local + "&#64;" + domain, local + "=40" + domain} {
 				require.NotContains(t, text, form, "%s names somebody", where)
 			}
 			if strings.Contains(local, ".") {

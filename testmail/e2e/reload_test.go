@@ -15,14 +15,20 @@ import (
 	"postern/testmail/env"
 )
 
-// reconfigure changes the configuration file and has the server read it; it
-// returns what the server says.
-func (s *site) reconfigure(change func(*siteConfig)) string {
+// configure changes the configuration file.
+func (s *site) configure(change func(*siteConfig)) {
 	s.t.Helper()
 	change(&s.tmpl)
 	var b bytes.Buffer
 	require.NoError(s.t, configTemplate.Execute(&b, s.tmpl))
 	require.NoError(s.t, os.WriteFile(s.Config, b.Bytes(), 0o600))
+}
+
+// reconfigure changes the configuration file and has the server read it; it
+// returns what the server says.
+func (s *site) reconfigure(change func(*siteConfig)) string {
+	s.t.Helper()
+	s.configure(change)
 	answers := func() int {
 		return strings.Count(s.proc.Output(), "configuration reloaded") + strings.Count(s.proc.Output(), "reload refused")
 	}
