@@ -69,8 +69,8 @@ bench-import: setup ## a million rows imported, and the ledger they fill verifie
 	$(GO) run ./testmail/bench import $(BENCH_ARGS)
 
 .PHONY: crash
-crash: setup ## kill -9 at random, 200 rounds of every crash test (ROUNDS=n for others)
-	CRASH_ROUNDS=$(ROUNDS) $(GO) test -race -timeout 3h -count=1 -v -run 'Crash|Kill|Chaos' ./testmail/e2e ./gateway/spool ./gateway/delivery ./intake ./queue
+crash: setup ## kill -9 at random, 200 rounds of every crash test (ROUNDS=n for others), and outages of a minute under load
+	CRASH_ROUNDS=$(ROUNDS) OUTAGE_SECONDS=60 $(GO) test -race -timeout 3h -count=1 -v -run 'Crash|Kill|Chaos|Outage' ./testmail/e2e ./gateway/spool ./gateway/delivery ./intake ./queue
 
 .PHONY: screenshots
 screenshots: setup ## pictures of the pages into build/screenshots, each checked by axe-core
